@@ -1,0 +1,277 @@
+//! What is counted: keys and values of the maps.
+//!
+//! | map | type | index or key | value | full? |
+//! |---|---|---|---|---|
+//! | `TARGETS` | array | bucket | [`Target`](crate::Target) | the agent refuses a 65th |
+//! | `LISTENERS` | array | target x word of 64 ports | bit set: a listener's port | cannot |
+//! | `TRANSFERS` | per-CPU hash | [`TransferKey`] | [`TransferValue`] | `TRANSFERS_OTHER` |
+//! | `TRANSFERS_OTHER` | per-CPU array | [`other_index`] | [`Tally`] | cannot |
+//! | `RESULTS` | per-CPU array | [`result_index`] | calls | cannot |
+//! | `FILES` | hash | [`FileKey`] | [`FileValue`] | `FILES_OTHER` |
+//! | `FILES_OTHER` | per-CPU array | target | [`FileBytes`] | cannot |
+//! | `DIRECTORIES` | hash | [`InodeKey`] | [`Directory`] | files stay unnamed, counted |
+//! | `THREADS` | array | thread id modulo | [`Thread`] | counted as not attributed |
+//! | `COUNTERS` | per-CPU array | [`counter_index`] | one [`Counter`] | cannot |
+
+use crate::syscall::{SYSCALLS, Syscall};
+
+/// Where bytes come from or go to.
+#[repr(u8)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Endpoint {
+    /// A regular file.
+    File = 0,
+    /// An inet or inet6 socket.
+    Socket,
+    /// A Unix-domain socket.
+    Unix,
+    /// A pipe or FIFO.
+    Pipe,
+    /// User memory.
+    Memory,
+    /// Anything else: devices, other socket families, eventfd, ...
+    Other,
+}
+
+/// How many kinds of endpoint there are.
+pub const ENDPOINTS: usize = Endpoint::ALL.len();
+
+impl Endpoint {
+    /// Every kind, in the order of their values.
+    pub const ALL: [Self; 6] = [Self::File, Self::Socket, Self::Unix, Self::Pipe, Self::Memory, Self::Other];
+
+    /// The kind with this value, if there is one.
+    #[must_use]
+    pub const fn from_u8(value: u8) -> Option<Self> {
+        if (value as usize) < ENDPOINTS { Some(Self::ALL[value as usize]) } else { None }
+    }
+
+    /// The word used in every output.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::File => "file",
+            Self::Socket => "socket",
+            Self::Unix => "unix",
+            Self::Pipe => "pipe",
+            Self::Memory => "memory",
+            Self::Other => "other",
+        }
+    }
+}
+
+/// [`TransferKey::port`]: neither endpoint is a [`Endpoint::Socket`].
+pub const PORT_NONE: u32 = 0x1_0000;
+/// [`TransferKey::port`]: a connection whose local port is no listener's, so the target opened it itself.
+pub const PORT_OUTBOUND: u32 = 0x1_0001;
+/// [`TransferKey::port`]: a socket that is not connection-oriented (UDP, raw).
+pub const PORT_DATAGRAM: u32 = 0x1_0002;
+
+/// [`TransferKey::flags`]: a send with `MSG_ZEROCOPY`; whether the kernel copied cannot be seen at its exit.
+pub const FLAG_MSG_ZEROCOPY: u8 = 1;
+
+/// What transfers are told apart by.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct TransferKey {
+    /// Slot of the target.
+    pub target: u16,
+    /// A [`Syscall`].
+    pub syscall: u8,
+    /// An [`Endpoint`].
+    pub source: u8,
+    /// An [`Endpoint`].
+    pub sink: u8,
+    /// `FLAG_*` bits.
+    pub flags: u8,
+    /// Zero: keys are compared bytewise.
+    pub padding: u16,
+    /// A listener's port, or one of the `PORT_*` values.
+    pub port: u32,
+}
+
+/// Buckets of a size histogram: bucket `i` counts transfers of `2^i ..= 2^(i+1) - 1` bytes; the last one also takes
+/// everything larger.
+pub const SIZE_BUCKETS: usize = 32;
+
+/// Counts of one [`TransferKey`].
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TransferValue {
+    /// Calls that returned more than 0.
+    pub calls: u64,
+    /// Sum of what they returned (for `sendmmsg` and `recvmmsg`: of each `msg_len`).
+    pub bytes: u64,
+    /// For egress from memory: bytes that the same thread had read from files since its last such egress. They are the
+    /// other half of read + write, from which copy amplification is measured.
+    pub carried_file_bytes: u64,
+    /// Transfers by size, see [`SIZE_BUCKETS`].
+    pub sizes: [u64; SIZE_BUCKETS],
+}
+
+/// Calls and bytes, where nothing more could be kept.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Tally {
+    /// Calls that returned more than 0.
+    pub calls: u64,
+    /// Sum of what they returned.
+    pub bytes: u64,
+}
+
+/// Entries of `TRANSFERS_OTHER` for each target.
+pub const OTHER_PER_TARGET: u32 = (SYSCALLS * ENDPOINTS * ENDPOINTS) as u32;
+
+/// Index into `TRANSFERS_OTHER`.
+#[must_use]
+#[inline(always)]
+pub const fn other_index(target: u32, syscall: u8, source: u8, sink: u8) -> u32 {
+    target * OTHER_PER_TARGET
+        + (syscall as u32 * ENDPOINTS as u32 + source as u32) * ENDPOINTS as u32
+        + sink as u32
+}
+
+/// Results kept apart for each call: 0 (returned nothing, as at the end of a file), every errno, and one for the rest.
+pub const RESULTS_PER_SYSCALL: u32 = 136;
+/// The result that stands for what has no errno of its own: calls that a signal interrupted and that the kernel
+/// restarts (`ERESTARTSYS` and its kin, 512 and up, never seen by the program).
+pub const RESULT_RESTARTED: u32 = RESULTS_PER_SYSCALL - 1;
+
+/// Index into `RESULTS`; `result` is 0 or an errno.
+#[must_use]
+#[inline(always)]
+pub const fn result_index(target: u32, syscall: u8, result: u32) -> u32 {
+    let result = if result < RESULT_RESTARTED { result } else { RESULT_RESTARTED };
+    (target * SYSCALLS as u32 + syscall as u32) * RESULTS_PER_SYSCALL + result
+}
+
+/// An inode, told apart from one that gets its number later.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct InodeKey {
+    /// `inode.i_ino`.
+    pub inode: u64,
+    /// `super_block.s_dev`, in the kernel's own encoding: 12 bits major, 20 bits minor.
+    pub device: u32,
+    /// `inode.i_generation`.
+    pub generation: u32,
+}
+
+/// What file traffic is told apart by.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct FileKey {
+    /// The file.
+    pub inode: InodeKey,
+    /// Slot of the target.
+    pub target: u32,
+    /// Zero: keys are compared bytewise.
+    pub padding: u32,
+}
+
+/// In which way a file's bytes moved: index into [`FileBytes`].
+#[repr(u8)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FilePath {
+    /// Out of the file inside the kernel: `sendfile`, `splice`, `copy_file_range`.
+    ZeroCopyRead = 0,
+    /// Out of the file into user memory.
+    CopiedRead,
+    /// Into the file, by whatever call.
+    Written,
+}
+
+/// Bytes of a file by [`FilePath`], and the calls that moved them.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct FileBytes {
+    /// Bytes, indexed by [`FilePath`].
+    pub bytes: [u64; 3],
+    /// Calls, indexed by [`FilePath`].
+    pub calls: [u64; 3],
+}
+
+/// Longest file name kept, in bytes, its end marked by a zero. Kafka's are at most 20 digits and two suffixes.
+pub const FILE_NAME: usize = 64;
+/// Longest directory name kept, in bytes, its end marked by a zero: `NAME_MAX` and the zero.
+pub const DIRECTORY_NAME: usize = 256;
+
+/// Counts and name of one [`FileKey`].
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FileValue {
+    /// What moved.
+    pub moved: FileBytes,
+    /// The directory it was opened in.
+    pub parent: InodeKey,
+    /// Its name when it was first seen, cut to fit.
+    pub name: [u8; FILE_NAME],
+}
+
+/// Name of a directory when it was first seen.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Directory {
+    /// The directory it lies in.
+    pub parent: InodeKey,
+    /// Its own name.
+    pub name: [u8; DIRECTORY_NAME],
+}
+
+/// What a thread has read from files and not yet sent. Threads share a table by `tid % THREADS`.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Thread {
+    /// Kernel thread id; 0: unused.
+    pub tid: u32,
+    /// Slot of the target.
+    pub target: u32,
+    /// File bytes read into memory since the last egress from memory.
+    pub read_bytes: u64,
+}
+
+/// Entries of the thread table.
+pub const THREADS: u32 = 16384;
+
+/// Counters of one target.
+#[repr(u32)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Counter {
+    /// Transfers that found `TRANSFERS` full: their bytes are in `TRANSFERS_OTHER`.
+    TransfersFull = 0,
+    /// Transfers that found `FILES` full: their bytes are in `FILES_OTHER`.
+    FilesFull,
+    /// Files whose directory found `DIRECTORIES` full.
+    DirectoriesFull,
+    /// Calls whose descriptor was gone or could not be read at their exit: their endpoint is `other`.
+    EndpointUnknown,
+    /// Bytes of those calls.
+    EndpointUnknownBytes,
+    /// `sendmmsg` and `recvmmsg` calls of whose messages some length could not be read: bytes are missing.
+    LengthUnknown,
+    /// File bytes read by a thread whose entry in `THREADS` another thread took: they count for no egress.
+    CarriedDropped,
+    /// `io_uring_enter` calls: I/O that no counted call shows.
+    IoUringEnters,
+    /// Calls made through the 32-bit table.
+    Compat,
+    /// Calls made through the x32 table, which is not decoded.
+    X32,
+}
+
+/// How many [`Counter`]s there are.
+pub const COUNTERS: u32 = 10;
+
+/// Index into `COUNTERS`.
+#[must_use]
+#[inline(always)]
+pub const fn counter_index(target: u32, counter: Counter) -> u32 {
+    target * COUNTERS + counter as u32
+}
+
+/// Words of 64 ports for each target in `LISTENERS`.
+pub const LISTENER_WORDS: u32 = 1024;
+
+const _: () = assert!(size_of::<TransferKey>() == 12);
+const _: () = assert!(size_of::<FileKey>() == 24);
+const _: () = assert!(Syscall::ALL.len() < 0x3f);

@@ -1,0 +1,15 @@
+//! The contract between the program in the kernel and the agent: call names, endpoints, map keys and values, and the
+//! numbers that the agent sets before load. `no_std`, plain data, the same layout on both sides.
+//!
+//! One direction only: the kernel writes these values, the agent reads them.
+#![no_std]
+
+pub mod account;
+pub mod offsets;
+pub mod syscall;
+pub mod target;
+
+pub use account::*;
+pub use offsets::Offsets;
+pub use syscall::{Class, Syscall, SyscallTable};
+pub use target::*;

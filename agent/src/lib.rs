@@ -1,0 +1,9 @@
+//! zctrace: how much of what a running Kafka broker sends leaves by zero copy, how much is copied through user space,
+//! on which listener and topic.
+//!
+//! The way of the data, with no way back: kernel, maps, [`snapshot`], [`report`], [`output`].
+
+#[cfg(not(target_os = "linux"))]
+compile_error!("zctrace watches Linux system calls through eBPF: build it for a Linux target (x86_64 or aarch64)");
+
+pub mod report;

@@ -1,0 +1,2 @@
+//! The `zctrace` command: parses and dispatches.
+fn main() {}

@@ -1,0 +1,268 @@
+//! The Report: what every output shows, computed once.
+//!
+//! Serialised as it stands, it is the document of `--output json`; `docs/report.schema.json` describes it. Byte and
+//! call counts are exact integers. A number that could not be measured is `None` (`null`), and a [`Note`] says why.
+
+use serde::Serialize;
+
+/// Version of the document. It grows when a field changes its meaning or goes away, not when one is added.
+pub const SCHEMA_VERSION: u32 = 1;
+
+/// Name of the entry of connections that the target opened itself.
+pub const OUTBOUND: &str = "outbound";
+/// Name of the entry of sockets that know no connection (UDP).
+pub const DATAGRAM: &str = "datagram";
+/// Name of the entry that takes what found its map full.
+pub const OTHER: &str = "(other)";
+
+/// What one target did in one window.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Report {
+    /// [`SCHEMA_VERSION`].
+    pub schema_version: u32,
+    /// Who was watched.
+    pub target: Target,
+    /// When.
+    pub window: Window,
+    /// How the kernel was hooked.
+    pub attach: Attach,
+    /// Every way bytes moved, largest first.
+    pub transfers: Vec<Transfer>,
+    /// Calls that failed, by errno.
+    pub errors: Vec<ErrorCount>,
+    /// Calls that succeeded and moved nothing (end of a file, closed connection).
+    pub empty: Vec<EmptyCount>,
+    /// Socket traffic by listener, in the order of their ports, then `outbound` and the like.
+    pub listeners: Vec<Listener>,
+    /// All listeners together.
+    pub total: Egress,
+    /// Log traffic by topic-partition, largest first. Empty for a process that is no Kafka broker.
+    pub topics: Vec<Topic>,
+    /// File traffic outside the topics, largest first.
+    pub files: Vec<FileTraffic>,
+    /// What could not be kept apart.
+    pub lost: Lost,
+    /// What the reader must know to read the numbers rightly.
+    pub notes: Vec<Note>,
+}
+
+/// The watched process.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Target {
+    /// PID as zctrace's own /proc shows it.
+    pub pid: u32,
+    /// Short name: `kafka broker 1` for a broker whose node id is known, otherwise the command's name.
+    pub name: String,
+    /// Name of the executable or, for a JVM, its main class.
+    pub command: String,
+    /// What is known about a Kafka broker.
+    pub kafka: Option<KafkaTarget>,
+}
+
+/// What is known about a Kafka broker from its command line and configuration. No value of a secret key is in here.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct KafkaTarget {
+    /// `node.id` or `broker.id`.
+    pub node_id: Option<i64>,
+    /// `cluster.id` of a log directory's meta.properties.
+    pub cluster_id: Option<String>,
+    /// Version, as in the name of the `kafka-server` or `kafka_2.13` jar on the class path.
+    pub version: Option<String>,
+    /// Path of the configuration file, as the broker sees it.
+    pub config: Option<String>,
+    /// Log directories, as the broker sees them.
+    pub log_dirs: Vec<String>,
+}
+
+/// The watched time.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Window {
+    /// When counting began: RFC 3339, UTC.
+    pub start: String,
+    /// How long it lasted, in seconds of the monotonic clock.
+    pub seconds: f64,
+    /// Why it ended.
+    pub ended_by: EndedBy,
+}
+
+/// Why a window ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum EndedBy {
+    /// The asked duration was over.
+    Duration,
+    /// Ctrl-C or SIGTERM.
+    Signal,
+    /// The target ended.
+    TargetExit,
+}
+
+/// How the kernel was hooked.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Attach {
+    /// `raw` or `tracepoint`.
+    pub leg: String,
+    /// Why this leg.
+    pub reason: String,
+}
+
+/// One way bytes moved.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Transfer {
+    /// Kernel name of the call.
+    pub syscall: &'static str,
+    /// Kind of endpoint the bytes came from: `file`, `socket`, `unix`, `pipe`, `memory`, `other`.
+    pub source: &'static str,
+    /// Kind of endpoint they went to.
+    pub sink: &'static str,
+    /// Whose socket it was; `null` where neither endpoint is an inet socket.
+    pub local_port: Option<LocalPort>,
+    /// The call asked for MSG_ZEROCOPY: whether the kernel copied is not known.
+    pub msg_zerocopy: bool,
+    /// Calls that returned more than 0.
+    pub calls: u64,
+    /// Bytes they returned.
+    pub bytes: u64,
+    /// Calls by size; `None` where only sums could be kept (the `(other)` entry).
+    pub size_histogram: Option<Vec<SizeBucket>>,
+}
+
+/// A listener's port or what stands for one.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(untagged)]
+pub enum LocalPort {
+    /// A listener's port.
+    Port(u16),
+    /// [`OUTBOUND`], [`DATAGRAM`] or [`OTHER`].
+    Entry(&'static str),
+}
+
+/// One bucket of a log2 histogram of bytes a call. Empty buckets are left out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct SizeBucket {
+    /// Smallest size in it, in bytes: a power of two.
+    pub min: u64,
+    /// Largest size in it, in bytes; `None` in the last, open bucket.
+    pub max: Option<u64>,
+    /// Calls.
+    pub calls: u64,
+}
+
+/// Failed calls.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct ErrorCount {
+    /// Kernel name of the call.
+    pub syscall: &'static str,
+    /// Name of the errno (`EAGAIN`), `restarted` for calls that a signal interrupted and the kernel restarts.
+    pub errno: String,
+    /// Calls.
+    pub calls: u64,
+}
+
+/// Calls that succeeded and moved nothing.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct EmptyCount {
+    /// Kernel name of the call.
+    pub syscall: &'static str,
+    /// Calls.
+    pub calls: u64,
+}
+
+/// Socket traffic of one listener.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Listener {
+    /// Local port; `None` for `outbound` and the like.
+    pub port: Option<u16>,
+    /// The listener's name in the broker's configuration (`SSL`, `INTERNAL`), or [`OUTBOUND`], [`DATAGRAM`], [`OTHER`];
+    /// `None` for a port that no configuration names.
+    pub name: Option<String>,
+    /// Security protocol: `PLAINTEXT`, `SSL`, `SASL_PLAINTEXT`, `SASL_SSL`.
+    pub protocol: Option<String>,
+    /// Bytes that came in.
+    pub ingress_bytes: u64,
+    /// What left.
+    #[serde(flatten)]
+    pub egress: Egress,
+    /// The verdict, one sentence.
+    pub verdict: String,
+}
+
+/// Egress by path, and the ratios over it. Ratios are `None` where there was no egress.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
+pub struct Egress {
+    /// Bytes that left through sockets.
+    pub egress_bytes: u64,
+    /// Of these, by `sendfile` and `splice`.
+    pub zero_copy_bytes: u64,
+    /// Of these, from user memory.
+    pub copied_bytes: u64,
+    /// Of these, from user memory with MSG_ZEROCOPY: in neither of the two above.
+    pub undetermined_bytes: u64,
+    /// `zero_copy_bytes / egress_bytes`.
+    pub zero_copy_ratio: Option<f64>,
+    /// `copied_bytes / egress_bytes`.
+    pub copy_ratio: Option<f64>,
+    /// File bytes that the sending threads had read into memory since their last send: the read half of read + write.
+    pub carried_file_bytes: u64,
+    /// `(copied_bytes + carried_file_bytes) / egress_bytes`: 0 for sendfile, about 2 for read + write of file data, 1 for
+    /// data that no file read preceded.
+    pub copy_amplification: Option<f64>,
+}
+
+/// Log traffic of one topic-partition.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Topic {
+    /// Topic.
+    pub topic: String,
+    /// Partition.
+    pub partition: u32,
+    /// Bytes out of its log inside the kernel.
+    pub zero_copy_read_bytes: u64,
+    /// Bytes out of its log into user memory.
+    pub copied_read_bytes: u64,
+    /// Bytes into its log.
+    pub written_bytes: u64,
+}
+
+/// File traffic outside the topics.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct FileTraffic {
+    /// Name of its directory; `None` where it could not be kept.
+    pub directory: Option<String>,
+    /// Its name; [`OTHER`] for the files that found the map full.
+    pub name: String,
+    /// Device, `major:minor`; `None` for [`OTHER`].
+    pub device: Option<String>,
+    /// Inode number; `None` for [`OTHER`].
+    pub inode: Option<u64>,
+    /// Bytes out of it inside the kernel.
+    pub zero_copy_read_bytes: u64,
+    /// Bytes out of it into user memory.
+    pub copied_read_bytes: u64,
+    /// Bytes into it.
+    pub written_bytes: u64,
+}
+
+/// What could not be kept apart. All zero: every byte is in its place.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Lost {
+    /// Updates that found a map full.
+    pub updates: u64,
+    /// Bytes that are therefore in an `(other)` entry, in the totals but not in a listener or file.
+    pub other_bytes: u64,
+    /// Calls whose descriptor was closed before they returned: their endpoint is shown as `other`.
+    pub unknown_endpoint_calls: u64,
+    /// Bytes of those calls.
+    pub unknown_endpoint_bytes: u64,
+    /// `sendmmsg` and `recvmmsg` calls some of whose message lengths could not be read: their bytes are missing.
+    pub unknown_length_calls: u64,
+}
+
+/// Something the reader must know.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Note {
+    /// Stable word for programs: `io_uring`, `msg_zerocopy`, `lost`, ...
+    pub code: &'static str,
+    /// The sentence for people.
+    pub text: String,
+}

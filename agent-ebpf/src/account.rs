@@ -126,9 +126,7 @@ pub const OTHER_PER_TARGET: u32 = (SYSCALLS * ENDPOINTS * ENDPOINTS) as u32;
 #[must_use]
 #[inline(always)]
 pub const fn other_index(target: u32, syscall: u8, source: u8, sink: u8) -> u32 {
-    target * OTHER_PER_TARGET
-        + (syscall as u32 * ENDPOINTS as u32 + source as u32) * ENDPOINTS as u32
-        + sink as u32
+    target * OTHER_PER_TARGET + (syscall as u32 * ENDPOINTS as u32 + source as u32) * ENDPOINTS as u32 + sink as u32
 }
 
 /// Results kept apart for each call: 0 (returned nothing, as at the end of a file), every errno, and one for the rest.

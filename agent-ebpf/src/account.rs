@@ -3,7 +3,7 @@
 //! | map | type | index or key | value | full? |
 //! |---|---|---|---|---|
 //! | `TARGETS` | array | bucket | [`Target`](crate::Target) | the agent refuses a 65th |
-//! | `LISTENERS` | array | target x word of 64 ports | bit set: a listener's port | cannot |
+//! | `LISTENERS` | array | [`listener_index`] | a byte a port: 1 for a listener's | cannot |
 //! | `TRANSFERS` | per-CPU hash | [`TransferKey`] | [`TransferValue`] | `TRANSFERS_OTHER` |
 //! | `TRANSFERS_OTHER` | per-CPU array | [`other_index`] | [`Tally`] | cannot |
 //! | `RESULTS` | per-CPU array | [`result_index`] | calls | cannot |
@@ -18,6 +18,7 @@ use crate::syscall::{SYSCALLS, Syscall};
 /// Where bytes come from or go to.
 #[repr(u8)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[cfg_attr(feature = "agent", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "snake_case"))]
 pub enum Endpoint {
     /// A regular file.
     File = 0,
@@ -98,20 +99,19 @@ pub const SIZE_BUCKETS: usize = 32;
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TransferValue {
-    /// Calls that returned more than 0.
-    pub calls: u64,
-    /// Sum of what they returned (for `sendmmsg` and `recvmmsg`: of each `msg_len`).
+    /// Sum of what its calls returned (for `sendmmsg` and `recvmmsg`: of each `msg_len`).
     pub bytes: u64,
     /// For egress from memory: bytes that the same thread had read from files since its last such egress. They are the
     /// other half of read + write, from which copy amplification is measured.
     pub carried_file_bytes: u64,
-    /// Transfers by size, see [`SIZE_BUCKETS`].
+    /// Transfers by size, see [`SIZE_BUCKETS`]. Their sum is the number of calls.
     pub sizes: [u64; SIZE_BUCKETS],
 }
 
 /// Calls and bytes, where nothing more could be kept.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "agent", derive(serde::Serialize, serde::Deserialize))]
 pub struct Tally {
     /// Calls that returned more than 0.
     pub calls: u64,
@@ -146,6 +146,7 @@ pub const fn result_index(target: u32, syscall: u8, result: u32) -> u32 {
 /// An inode, told apart from one that gets its number later.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[cfg_attr(feature = "agent", derive(serde::Serialize, serde::Deserialize))]
 pub struct InodeKey {
     /// `inode.i_ino`.
     pub inode: u64,
@@ -182,6 +183,7 @@ pub enum FilePath {
 /// Bytes of a file by [`FilePath`], and the calls that moved them.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "agent", derive(serde::Serialize, serde::Deserialize))]
 pub struct FileBytes {
     /// Bytes, indexed by [`FilePath`].
     pub bytes: [u64; 3],
@@ -234,6 +236,7 @@ pub const THREADS: u32 = 16384;
 /// Counters of one target.
 #[repr(u32)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[cfg_attr(feature = "agent", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "snake_case"))]
 pub enum Counter {
     /// Transfers that found `TRANSFERS` full: their bytes are in `TRANSFERS_OTHER`.
     TransfersFull = 0,
@@ -258,7 +261,23 @@ pub enum Counter {
 }
 
 /// How many [`Counter`]s there are.
-pub const COUNTERS: u32 = 10;
+pub const COUNTERS: u32 = Counter::ALL.len() as u32;
+
+impl Counter {
+    /// Every counter, in the order of their values.
+    pub const ALL: [Self; 10] = [
+        Self::TransfersFull,
+        Self::FilesFull,
+        Self::DirectoriesFull,
+        Self::EndpointUnknown,
+        Self::EndpointUnknownBytes,
+        Self::LengthUnknown,
+        Self::CarriedDropped,
+        Self::IoUringEnters,
+        Self::Compat,
+        Self::X32,
+    ];
+}
 
 /// Index into `COUNTERS`.
 #[must_use]
@@ -267,8 +286,45 @@ pub const fn counter_index(target: u32, counter: Counter) -> u32 {
     target * COUNTERS + counter as u32
 }
 
-/// Words of 64 ports for each target in `LISTENERS`.
-pub const LISTENER_WORDS: u32 = 1024;
+/// Ports in one value of `LISTENERS`, a byte each: 1 for a listener's. Bytes, not bits, since a byte is stored in one go.
+pub const PORTS_PER_WORD: usize = 64;
+/// Values for each target in `LISTENERS`.
+pub const LISTENER_WORDS: u32 = 65536 / PORTS_PER_WORD as u32;
+
+/// Index into `LISTENERS` of the value that holds `port`.
+#[must_use]
+#[inline(always)]
+pub const fn listener_index(target: u32, port: u16) -> u32 {
+    target * LISTENER_WORDS + port as u32 / PORTS_PER_WORD as u32
+}
+
+#[cfg(feature = "agent")]
+mod pod {
+    //! What the agent may read from a map as it lies there.
+    // SAFETY: all of these are `repr(C)` or a plain word, without padding that could hold anything, and every bit
+    // pattern of theirs is a value.
+    unsafe impl aya::Pod for super::TransferKey {}
+    // SAFETY: as above.
+    unsafe impl aya::Pod for super::TransferValue {}
+    // SAFETY: as above.
+    unsafe impl aya::Pod for super::Tally {}
+    // SAFETY: as above.
+    unsafe impl aya::Pod for super::InodeKey {}
+    // SAFETY: as above.
+    unsafe impl aya::Pod for super::FileKey {}
+    // SAFETY: as above.
+    unsafe impl aya::Pod for super::FileBytes {}
+    // SAFETY: as above.
+    unsafe impl aya::Pod for super::FileValue {}
+    // SAFETY: as above.
+    unsafe impl aya::Pod for super::Directory {}
+    // SAFETY: as above.
+    unsafe impl aya::Pod for crate::Target {}
+    // SAFETY: as above.
+    unsafe impl aya::Pod for crate::Resolve {}
+    // SAFETY: as above.
+    unsafe impl aya::Pod for crate::Offsets {}
+}
 
 const _: () = assert!(size_of::<TransferKey>() == 12);
 const _: () = assert!(size_of::<FileKey>() == 24);

@@ -8,9 +8,9 @@
 #[allow(missing_docs)] // `structure_member`, as the kernel's headers spell them
 pub struct Offsets {
     pub pt_regs_nr: u32,
-    pub pt_regs_args: [u32; 5],
-    /// Where i386 calls keep theirs: ebx, ecx, edx, esi, edi.
-    pub pt_regs_compat_args: [u32; 5],
+    pub pt_regs_args: [u32; 4],
+    /// Where i386 calls keep theirs: ebx, ecx, edx, esi.
+    pub pt_regs_compat_args: [u32; 4],
     /// `task_struct.thread_info.status` and its `TS_COMPAT` bit; a zero bit: this architecture tells another way.
     pub task_compat_status: u32,
     pub task_compat_bit: u32,
@@ -43,9 +43,4 @@ pub struct Offsets {
     pub socket_sk: u32,
     pub sock_family: u32,
     pub sock_num: u32,
-}
-
-impl Offsets {
-    /// The most that is read of one kernel object in one go, in bytes.
-    pub const SPAN: usize = 256;
 }

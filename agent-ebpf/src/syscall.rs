@@ -6,6 +6,7 @@
 /// A counted system call, by its kernel name.
 #[repr(u8)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[cfg_attr(feature = "agent", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "snake_case"))]
 #[allow(missing_docs)] // the names are the documentation: each is the system call of that name
 pub enum Syscall {
     Sendfile = 0,

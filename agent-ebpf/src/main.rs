@@ -1,0 +1,57 @@
+//! The program in the kernel: entry points of each leg, and nothing else.
+//!
+//! All hooks are at the exit of a system call, where its number and arguments are still in the saved registers, so no
+//! state is kept between entry and exit.
+#![no_std]
+#![no_main]
+#![feature(asm_experimental_arch)] // the atomic add
+#![allow(missing_docs)] // nothing here is a crate's face
+
+mod program;
+
+use aya_ebpf::{
+    EbpfContext,
+    helpers::generated::{bpf_get_current_task_btf, bpf_task_pt_regs},
+    macros::{btf_tracepoint, tracepoint},
+    programs::{BtfTracePointContext, TracePointContext},
+};
+use program::{exit::on_exit, resolve};
+
+/// Leg `raw`: the BTF-typed raw tracepoint at the exit of every system call.
+#[btf_tracepoint(function = "sys_exit")]
+fn raw_sys_exit(ctx: BtfTracePointContext) -> i32 {
+    let regs: *const u8 = ctx.arg(0);
+    let ret: i64 = ctx.arg(1);
+    on_exit(ret, || regs);
+    0
+}
+
+/// Leg `tracepoint`: one program on each `syscalls:sys_exit_<name>`. Their records hold the result at offset 16
+/// (`/sys/kernel/tracing/events/syscalls/sys_exit_read/format`) and no arguments.
+#[tracepoint]
+fn tracepoint_sys_exit(ctx: TracePointContext) -> u32 {
+    const RESULT: usize = 16;
+    // SAFETY: the verifier checks the read of the tracepoint's record.
+    let ret = unsafe { *ctx.as_ptr().cast::<u8>().add(RESULT).cast::<i64>() };
+    // SAFETY: both helpers only return pointers into the running task.
+    on_exit(ret, || unsafe { bpf_task_pt_regs(bpf_get_current_task_btf()) as *const u8 });
+    0
+}
+
+/// Finds what the kernel calls a PID: runs once for each task when the agent reads its iterator.
+#[unsafe(no_mangle)]
+#[unsafe(link_section = "iter/task")]
+fn resolve_target(ctx: *mut core::ffi::c_void) -> i32 {
+    resolve::on_task(ctx);
+    0
+}
+
+#[unsafe(no_mangle)]
+#[unsafe(link_section = "license")]
+static LICENSE: [u8; 4] = *b"GPL\0";
+
+#[cfg(not(test))]
+#[panic_handler]
+fn panic(_: &core::panic::PanicInfo<'_>) -> ! {
+    loop {}
+}

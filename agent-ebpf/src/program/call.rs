@@ -1,0 +1,80 @@
+//! One system call at its exit: which call it was, and its arguments.
+
+use agent_ebpf::syscall::{CONTROL_SOCKETCALL, NOT_COUNTED, SOCKETCALL};
+
+use super::{
+    globals::{COMPAT_CALLS, NATIVE_CALLS, offset},
+    read::{load, user},
+};
+
+/// x32 marks its call numbers with this bit (`arch/x86/include/uapi/asm/unistd.h`, `__X32_SYSCALL_BIT`).
+const X32_BIT: u64 = 0x4000_0000;
+
+/// A call at its exit.
+pub(crate) struct Call {
+    regs: *const u8,
+    /// Through the 32-bit table.
+    pub(crate) compat: bool,
+    /// Through the x32 table.
+    pub(crate) x32: bool,
+    /// What it is: see [`agent_ebpf::SyscallTable`].
+    pub(crate) code: u8,
+    /// i386 `socketcall` keeps the arguments in user memory.
+    words: [u32; 4],
+    in_words: bool,
+}
+
+impl Call {
+    /// Decodes the call that `task` is leaving.
+    #[inline(always)]
+    pub(crate) fn decode(task: *const u8, regs: *const u8) -> Self {
+        // SAFETY: both pointers are typed to the verifier.
+        let (nr, status) =
+            unsafe { (load::<u64>(regs, offset!(pt_regs_nr)), load::<u32>(task, offset!(task_compat_status))) };
+        let compat = status & offset!(task_compat_bit) as u32 != 0;
+        let x32 = !compat && nr & X32_BIT != 0;
+        let mut call = Self { regs, compat, x32, code: NOT_COUNTED, words: [0; 4], in_words: false };
+        if nr < 512 {
+            let table = if compat { COMPAT_CALLS.as_ptr() } else { NATIVE_CALLS.as_ptr() };
+            // SAFETY: the index is below the table's length; volatile for the reason given at `offset!`.
+            call.code = unsafe { core::ptr::read_volatile(table.cast::<u8>().add(nr as usize & 511)) };
+        }
+        if compat && call.code == CONTROL_SOCKETCALL {
+            call.decode_socketcall();
+        }
+        call
+    }
+
+    #[inline(always)]
+    fn decode_socketcall(&mut self) {
+        let which = self.argument(0) as usize & 31;
+        if let Some(words) = user::<[u32; 4]>(self.argument(1)) {
+            // SAFETY: the index is below the table's length.
+            self.code = unsafe { core::ptr::read_volatile(SOCKETCALL.as_ptr().add(which)) };
+            self.words = words;
+            self.in_words = true;
+        } else {
+            self.code = NOT_COUNTED;
+        }
+    }
+
+    /// The argument with this index, from 0.
+    #[inline(always)]
+    pub(crate) fn argument(&self, index: usize) -> u64 {
+        if self.in_words {
+            self.words[index] as u64
+        } else if self.compat {
+            // SAFETY: `regs` is typed to the verifier.
+            unsafe { load::<u64>(self.regs, offset!(pt_regs_compat_args[index])) & 0xffff_ffff }
+        } else {
+            // SAFETY: `regs` is typed to the verifier.
+            unsafe { load::<u64>(self.regs, offset!(pt_regs_args[index])) }
+        }
+    }
+
+    /// The argument with this index as a descriptor.
+    #[inline(always)]
+    pub(crate) fn descriptor(&self, index: usize) -> u32 {
+        self.argument(index) as u32
+    }
+}

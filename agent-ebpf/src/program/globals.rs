@@ -1,0 +1,30 @@
+//! What the agent sets before load. In `.rodata`, which is frozen, so the verifier sees constants.
+
+use core::mem::MaybeUninit;
+
+use agent_ebpf::{Offsets, SyscallTable};
+
+/// `MaybeUninit` keeps the compiler from folding the values it sees here, which are not the ones at run time.
+#[unsafe(no_mangle)]
+pub(crate) static OFFSETS: MaybeUninit<Offsets> = MaybeUninit::zeroed();
+
+/// Call numbers of the machine's own ABI.
+#[unsafe(no_mangle)]
+pub(crate) static NATIVE_CALLS: MaybeUninit<SyscallTable> = MaybeUninit::zeroed();
+
+/// Call numbers of its 32-bit ABI.
+#[unsafe(no_mangle)]
+pub(crate) static COMPAT_CALLS: MaybeUninit<SyscallTable> = MaybeUninit::zeroed();
+
+/// Reads one member of [`OFFSETS`].
+#[inline(always)]
+pub(crate) fn read_member(member: impl FnOnce(&'static Offsets) -> &'static u32) -> usize {
+    // SAFETY: a static that is initialised; volatile, since the agent has changed it.
+    unsafe { core::ptr::read_volatile(member(OFFSETS.assume_init_ref())) as usize }
+}
+
+/// The offset of this name, as `offset!(file_inode)`.
+macro_rules! offset {
+    ($($member:tt)+) => { $crate::program::globals::read_member(|offsets| &offsets.$($member)+) };
+}
+pub(crate) use offset;

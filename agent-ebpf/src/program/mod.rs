@@ -1,0 +1,11 @@
+//! One file for each idea.
+
+pub(crate) mod account;
+pub(crate) mod call;
+pub(crate) mod exit;
+pub(crate) mod globals;
+pub(crate) mod maps;
+pub(crate) mod naming;
+pub(crate) mod object;
+pub(crate) mod read;
+pub(crate) mod resolve;

@@ -25,29 +25,34 @@ const MAX_MESSAGES: u64 = 1024;
 pub(crate) fn on_exit(ret: i64, regs: impl FnOnce() -> *const u8) {
     let ids = bpf_get_current_pid_tgid();
     let Some(target) = target((ids >> 32) as u32) else { return };
+    let slot = target.slot as u32;
     // SAFETY: the helper returns the running task.
     let task = unsafe { bpf_get_current_task_btf() }.cast::<u8>().cast_const();
     let call = Call::decode(task, regs());
     if call.x32 {
-        count(target.slot, Counter::X32, 1);
+        count(slot, Counter::X32, 1);
         return;
     }
     if call.code == NOT_COUNTED || !is_same(task, &target) {
         return;
     }
+    if call.code == CONTROL_LISTEN {
+        if ret == 0 {
+            let _ = Object::remember_listener(task, slot, call.descriptor(0));
+        }
+        return;
+    }
+    if target.counting == 0 {
+        return;
+    }
     if call.compat {
-        count(target.slot, Counter::Compat, 1);
+        count(slot, Counter::Compat, 1);
     }
     match call.code {
-        CONTROL_LISTEN => {
-            if ret == 0 {
-                let _ = Object::remember_listener(task, target.slot, call.descriptor(0));
-            }
-        }
-        CONTROL_IO_URING_ENTER => count(target.slot, Counter::IoUringEnters, 1),
+        CONTROL_IO_URING_ENTER => count(slot, Counter::IoUringEnters, 1),
         counted => {
             if let Some(syscall) = Syscall::from_u8(counted.wrapping_sub(1)) {
-                on_counted(task, &target, ids as u32, &call, syscall, ret);
+                on_counted(task, slot, ids as u32, &call, syscall, ret);
             }
         }
     }
@@ -84,8 +89,7 @@ fn is_same(task: *const u8, target: &Target) -> bool {
 }
 
 #[inline(always)]
-fn on_counted(task: *const u8, target: &Target, tid: u32, call: &Call, syscall: Syscall, ret: i64) {
-    let slot = target.slot;
+fn on_counted(task: *const u8, slot: u32, tid: u32, call: &Call, syscall: Syscall, ret: i64) {
     let code = syscall as u8;
     if ret <= 0 {
         account::result(slot, code, ret.unsigned_abs() as u32);

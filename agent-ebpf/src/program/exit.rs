@@ -10,7 +10,7 @@ use super::{
     account::{self, count},
     call::Call,
     globals::offset,
-    maps::TARGETS,
+    maps::{SCRATCH, TARGETS},
     object::Object,
     read::{load, user},
 };
@@ -141,20 +141,29 @@ fn message_bytes(target: u32, call: &Call, messages: u64) -> u64 {
     let (size, length) = if call.compat { (32, 28) } else { (64, 56) };
     let vector = call.argument(1);
     let mut bytes = 0;
-    let mut unknown = false;
     let mut message = 0;
     while message < MAX_MESSAGES {
         if message >= messages {
             break;
         }
-        match user::<u32>(vector + message * size + length) {
-            Some(length) => bytes += length as u64,
-            None => unknown = true,
-        }
+        let Some(length) = user::<u32>(vector + message * size + length) else {
+            count(target, Counter::LengthUnknown, 1);
+            break;
+        };
+        bytes += length as u64;
         message += 1;
     }
-    if unknown {
-        count(target, Counter::LengthUnknown, 1);
+    forget_range(bytes)
+}
+
+/// The same number, of which the verifier no longer knows the range. It would otherwise walk the rest of the program
+/// once for each of the loop's ends, and give up.
+#[inline(always)]
+fn forget_range(number: u64) -> u64 {
+    let Some(scratch) = SCRATCH.get_ptr_mut(0) else { return 0 };
+    // SAFETY: this CPU's own scratch value.
+    unsafe {
+        core::ptr::write_volatile(scratch, number);
+        core::ptr::read_volatile(scratch)
     }
-    bytes
 }

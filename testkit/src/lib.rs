@@ -1,1 +1,11 @@
-//! testkit
+//! Real servers and their load, for the demo, the tests and the benchmark.
+//!
+//! * [`kafka`]: an Apache Kafka broker from Maven Central, and clients that say exactly what they moved.
+//!
+//! Everything listens on the loopback interface only, on ports that were free, and leaves nothing behind: no process,
+//! no file outside the [`cache`].
+
+pub mod cache;
+pub mod kafka;
+mod process;
+pub mod tools;

@@ -6,6 +6,7 @@
 #[cfg(not(target_os = "linux"))]
 compile_error!("zctrace watches Linux system calls through eBPF: build it for a Linux target (x86_64 or aarch64)");
 
+pub mod output;
 pub mod probe;
 pub mod report;
 pub mod snapshot;

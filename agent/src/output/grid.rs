@@ -5,7 +5,7 @@ use comfy_table::{Cell as ComfyCell, CellAlignment, LineStyle, Table, TableStyle
 
 use super::{
     Style,
-    text::{Ink, break_name, paragraph, width},
+    text::{Ink, break_name, pack, paragraph, width},
 };
 
 /// Between two columns.
@@ -19,6 +19,7 @@ pub(super) struct Column {
     title: String,
     right: bool,
     breaks: bool,
+    ornament: bool,
     /// 0: stays; otherwise the highest leaves first.
     leaves: u8,
 }
@@ -26,7 +27,7 @@ pub(super) struct Column {
 impl Column {
     /// A column of words. A line end in a title is a place to break it.
     pub(super) fn words(title: &str) -> Self {
-        Self { title: title.to_owned(), right: false, breaks: false, leaves: 0 }
+        Self { title: title.to_owned(), right: false, breaks: false, ornament: false, leaves: 0 }
     }
 
     /// A column of numbers.
@@ -42,6 +43,11 @@ impl Column {
     /// It is left out where there is no room, those with higher numbers first.
     pub(super) fn leaves(self, rank: u8) -> Self {
         Self { leaves: rank, ..self }
+    }
+
+    /// It only repeats what the others say: where there is no room it goes without a word.
+    pub(super) fn ornament(self) -> Self {
+        Self { ornament: true, ..self }
     }
 
     fn key(&self) -> String {
@@ -132,35 +138,68 @@ impl Grid {
         (self.width() <= limit).then_some(self)
     }
 
-    /// As wide as the style allows: the first of `grids` that fits, which show the same with fewer words one after the
-    /// other, or the last of them without what matters least, or lists.
-    pub(super) fn render(grids: &[Self], style: &Style) -> String {
-        if let Some(grid) = grids.iter().find(|grid| grid.width() <= style.width) {
-            return grid.table(style);
+    /// As wide as the style allows. `short` shows the same with fewer words. What is tried, in this order: a table of all,
+    /// of all but ornaments, of short words, without what matters least, with broken names; rows of numbers below lines of
+    /// names; lists.
+    pub(super) fn render(full: &Self, short: &Self, style: &Style) -> String {
+        let fits = |grid: &Self| grid.width() <= style.width;
+        if fits(full) {
+            return full.table(style);
         }
-        let (Some(full), Some(mut grid)) = (grids.first(), grids.last().cloned()) else { return String::new() };
+        let (full, short) = (full.clone().plain(), short.clone().plain());
+        if fits(&full) {
+            return full.table(style);
+        }
+        let (slim, left_out) = short.slimmed(style.width);
+        if let Some(slim) = if fits(&slim) { Some(slim) } else { slim.narrowed(style.width) } {
+            return slim.table(style) + &left_out_note(&left_out, style);
+        }
+        full.below_names(style).unwrap_or_else(|| full.lists(style))
+    }
+
+    fn plain(mut self) -> Self {
+        while let Some(ornament) = self.columns.iter().position(|column| column.ornament) {
+            self = self.without(ornament);
+        }
+        self
+    }
+
+    /// Without the columns that matter least, as many as it takes to be `limit` wide, and the names of those.
+    fn slimmed(mut self, limit: usize) -> (Self, Vec<String>) {
         let mut left_out = Vec::new();
-        loop {
-            if grid.width() <= style.width {
-                break;
-            }
-            if let Some(narrowed) = grid.clone().narrowed(style.width) {
-                grid = narrowed;
-                break;
-            }
-            let Some(least) = grid.least() else { return full.lists(style) };
-            left_out.insert(0, grid.columns[least].key());
-            grid = grid.without(least);
+        while self.width() > limit {
+            let Some(least) = self.least() else { break };
+            left_out.insert(0, self.columns[least].key());
+            self = self.without(least);
         }
-        let mut text = grid.table(style);
-        if !left_out.is_empty() {
-            let note = format!(
-                "Left out for lack of room: {}. A wider terminal or --output json shows them.",
-                left_out.join(", ")
-            );
-            text.push_str(&explanation(&note, style));
+        (self, left_out)
+    }
+
+    /// A table of the numbers, with the words of each row in a line above its numbers; only for tables whose words all
+    /// come first, and if that is narrow enough.
+    fn below_names(&self, style: &Style) -> Option<String> {
+        let words = self.columns.iter().take_while(|column| !column.right).count();
+        if self.columns[words..].iter().any(|column| !column.right) {
+            return None;
         }
-        text
+        let mut numbers = self.clone();
+        for _ in 0..words {
+            numbers = numbers.without(0);
+        }
+        let (numbers, left_out) = numbers.slimmed(style.width);
+        if numbers.width() > style.width {
+            return None;
+        }
+        let table = numbers.table(style);
+        let mut lines = table.lines();
+        let head = table.lines().count() - self.rows.len();
+        let mut text = lines.by_ref().take(head).fold(String::new(), |text, line| text + line + "\n");
+        for ((cells, ink), line) in self.rows.iter().zip(lines) {
+            let names: Vec<_> = cells[..words].iter().map(|cell| cell.text.as_str()).collect();
+            let names = Cell::from(pack(&names, style.width));
+            text.push_str(&format!("{}\n{line}\n", names.lines(if *ink == Ink::Plain { Ink::Strong } else { *ink })));
+        }
+        Some(text + &left_out_note(&left_out, style))
     }
 
     fn table(&self, style: &Style) -> String {
@@ -200,6 +239,9 @@ impl Grid {
             text.push_str(&format!("{}\n", name.lines(if *ink == Ink::Plain { Ink::Strong } else { *ink })));
             for (i, cell) in rest.iter().enumerate() {
                 let column = &self.columns[i + 1];
+                if cell.text.is_empty() {
+                    continue;
+                }
                 let value = cell.lines(Ink::Plain);
                 let pad = if column.right { value_width.saturating_sub(width(&value)) } else { 0 };
                 let key = &keys[i + 1];
@@ -214,6 +256,15 @@ impl Grid {
         }
         text
     }
+}
+
+fn left_out_note(left_out: &[String], style: &Style) -> String {
+    if left_out.is_empty() {
+        return String::new();
+    }
+    let note =
+        format!("Left out for lack of room: {}. A wider terminal or --output json shows them.", left_out.join(", "));
+    explanation(&note, style)
 }
 
 /// A paragraph that explains what stands above it.
@@ -239,7 +290,16 @@ mod tests {
 
     fn render(width: usize) -> String {
         let style = Style { width, ..Style::default() };
-        super::super::text::resolve(&Grid::render(&[grid()], &style), false)
+        super::super::text::resolve(&Grid::render(&grid(), &grid(), &style), false)
+    }
+
+    fn render_list(width: usize) -> String {
+        let mut grid = grid();
+        grid.columns.push(Column::words("last"));
+        for (cells, _) in &mut grid.rows {
+            cells.push("a word or two".into());
+        }
+        super::super::text::resolve(&Grid::render(&grid, &grid, &Style { width, ..Style::default() }), false)
     }
 
     #[test]
@@ -255,12 +315,17 @@ total                                   22     -
     }
 
     #[test]
-    fn names_break_first_then_columns_leave_then_it_is_a_list() {
-        assert!(render(47).contains("com.example.\norders-12") || render(47).contains("com.example.orders"));
+    fn columns_leave_then_names_break_then_it_is_a_list() {
+        assert!(render(47).contains("Left out for lack of room: mean."));
         let narrow = render(32);
         assert!(narrow.contains("Left out for lack of room:\nprotocol, mean."), "{narrow}");
         assert!(narrow.contains("1,234,567"), "{narrow}");
-        let list = render(24);
+        let below = render(24);
+        assert!(
+            below.contains("com.example.orders-12\n1,234,567\n") || below.contains("com.example.orders-12  "),
+            "{below}"
+        );
+        let list = render_list(24);
         assert!(list.contains("  zero copy  1,234,567\n"), "{list}");
         assert!(list.contains("  protocol   SSL\n"), "{list}");
     }

@@ -148,6 +148,21 @@ pub(super) fn break_name(name: &str, width: usize) -> String {
     lines + &line
 }
 
+/// Names one after the other, in as few lines of at most `width` as they need; one is broken only if it is wider.
+pub(super) fn pack(names: &[&str], width: usize) -> String {
+    let mut lines = String::new();
+    for name in names.iter().filter(|name| !name.is_empty()) {
+        let last = self::width(lines.lines().last().unwrap_or_default());
+        match last {
+            0 => {}
+            _ if last + 2 + self::width(name) <= width => lines.push_str("  "),
+            _ => lines.push('\n'),
+        }
+        lines.push_str(&break_name(name, width));
+    }
+    lines
+}
+
 /// Runs of letters and digits, each with the separators behind it; a last number keeps the separator before it, as the
 /// `-12` of a partition.
 fn pieces(name: &str) -> Vec<&str> {
@@ -206,11 +221,20 @@ mod tests {
 
     #[test]
     fn names_break_after_separators() {
-        assert_eq!(break_name("com.example.orders.v1-12", 12), "com.example.\norders.v1\n-12");
+        assert_eq!(break_name("com.example.orders.v1-12", 12), "com.example.\norders.v1-12");
+        assert_eq!(break_name("com.example.orders.v1-123", 12), "com.example.\norders.v1\n-123");
         assert_eq!(break_name("short-1", 12), "short-1");
         assert_eq!(break_name("abcdefghijklmno", 6), "abcdef\nghijkl\nmno");
         assert_eq!(break_name("", 6), "");
         assert_eq!(break_name("123456", 6), "123456");
+    }
+
+    #[test]
+    fn names_are_packed_whole() {
+        assert_eq!(pack(&["write", "memory -> socket", "SSL :9093"], 40), "write  memory -> socket  SSL :9093");
+        assert_eq!(pack(&["write", "memory -> socket", "", "SSL :9093"], 32), "write  memory -> socket\nSSL :9093");
+        assert_eq!(pack(&["a-very-long-name", "b"], 10), "a-very-\nlong-name\nb");
+        assert_eq!(pack(&[], 10), "");
     }
 
     proptest! {

@@ -18,7 +18,7 @@ pub(super) fn transfers(report: &Report, style: &Style) -> String {
     if report.transfers.is_empty() {
         return title("By system call and endpoints", "", style) + "No counted call moved a byte.\n";
     }
-    let table = Grid::render(&[transfer_grid(report, false, style), transfer_grid(report, true, style)], style);
+    let table = Grid::render(&transfer_grid(report, false, style), &transfer_grid(report, true, style), style);
     let mut sentences =
         vec!["p50, p99: the sizes that 50 and 99 of 100 calls stay within, known to a power of two.".to_owned()];
     if report.transfers.iter().any(|transfer| transfer.local_port.is_none()) {
@@ -112,6 +112,8 @@ pub(super) fn results(report: &Report, style: &Style) -> String {
         let results = by_call.entry(error.syscall).or_default();
         match error.errno.as_str() {
             "EAGAIN" => results.again += error.calls,
+            // One that has no name here.
+            number if number.parse::<u32>().is_ok() => results.other.push((format!("errno {number}"), error.calls)),
             errno => results.other.push((clean(errno, style.unicode), error.calls)),
         }
     }
@@ -120,7 +122,7 @@ pub(super) fn results(report: &Report, style: &Style) -> String {
     }
     let heading = "Calls that moved nothing";
     if by_call.is_empty() {
-        return title(heading, "", style) + "None: every counted call moved bytes.\n";
+        return title(heading, "", style) + "None.\n";
     }
     let mut by_call: Vec<_> = by_call.into_iter().collect();
     by_call.sort_by_key(|(_, results)| std::cmp::Reverse(results.calls()));
@@ -132,7 +134,7 @@ pub(super) fn results(report: &Report, style: &Style) -> String {
     ]);
     for (call, results) in &by_call {
         let other: Vec<_> =
-            results.other.iter().map(|(errno, calls)| tied(&format!("{errno} {}", thousands(*calls)))).collect();
+            results.other.iter().map(|(errno, calls)| tied(&format!("{errno}: {}", thousands(*calls)))).collect();
         grid.row(vec![
             (*call).into(),
             thousands(results.again).into(),
@@ -147,5 +149,5 @@ pub(super) fn results(report: &Report, style: &Style) -> String {
     if report.errors.iter().any(|error| error.errno == "restarted") {
         sentences.push("Restarted: a signal came in between, and the kernel makes the call again; no fault.");
     }
-    title(heading, "", style) + &Grid::render(&[grid], style) + &explanation(&sentences.join(" "), style)
+    title(heading, "", style) + &Grid::render(&grid, &grid, style) + &explanation(&sentences.join(" "), style)
 }

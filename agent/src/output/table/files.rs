@@ -39,7 +39,7 @@ pub(super) fn topics(report: &Report, style: &Style) -> String {
     }
     sums(&mut grid, &report.topics.iter().map(moved_topic).collect::<Vec<_>>(), shown, "partitions", false, style);
     title(heading, "bytes of its log segments, largest first", style)
-        + &Grid::render(&[grid], style)
+        + &Grid::render(&grid, &grid, style)
         + &all_hint(report.topics.len(), shown, style)
 }
 
@@ -60,7 +60,7 @@ pub(super) fn others(report: &Report, style: &Style) -> String {
         grid.row(cells.chain(moved_file(file).map(|bytes| style.bytes(bytes))).map(Into::into).collect());
     }
     sums(&mut grid, &report.files.iter().map(moved_file).collect::<Vec<_>>(), shown, "files", true, style);
-    let mut text = title(heading, "directory and name, largest first", style) + &Grid::render(&[grid], style);
+    let mut text = title(heading, "directory and name, largest first", style) + &Grid::render(&grid, &grid, style);
     if report.files[..shown].iter().any(|file| file.inode.is_none()) {
         text += &explanation(
             &format!(

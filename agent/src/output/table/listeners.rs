@@ -6,9 +6,9 @@ use crate::{
         Style,
         format::percent,
         grid::{Cell, Column, Grid, explanation},
-        text::{Ink, clean},
+        text::{Ink, clean, tied},
     },
-    report::{Egress, Listener, Report},
+    report::{Egress, Report},
 };
 
 /// Characters of the bar that shows the shares of egress.
@@ -19,20 +19,13 @@ pub(super) fn section(report: &Report, style: &Style) -> String {
         return title("By listener", "", style) + "No socket was used, and no listener is known.\n";
     }
     let with_undetermined = report.total.undetermined_bytes > 0;
-    let grids = [Form::Bars, Form::Full, Form::Short].map(|form| grid(report, form, with_undetermined, style));
-    let table = Grid::render(&grids, style);
+    let [full, short] = [false, true].map(|short| grid(report, short, with_undetermined, style));
+    let table = Grid::render(&full, &short, style);
     title("By listener", "bytes through its sockets", style) + &table + &explanations(report, style)
 }
 
-#[derive(Clone, Copy, PartialEq)]
-enum Form {
-    Bars,
-    Full,
-    Short,
-}
-
-fn grid(report: &Report, form: Form, with_undetermined: bool, style: &Style) -> Grid {
-    let amplification = if form == Form::Short { "copy\namplif." } else { "copy\namplification" };
+fn grid(report: &Report, short: bool, with_undetermined: bool, style: &Style) -> Grid {
+    let amplification = if short { "copy\namplif." } else { "copy\namplification" };
     let mut columns = vec![
         Column::words("listener").breaks(),
         Column::words("protocol").leaves(1),
@@ -44,39 +37,23 @@ fn grid(report: &Report, form: Form, with_undetermined: bool, style: &Style) -> 
         columns.push(Column::numbers("not known"));
     }
     columns.extend([Column::numbers("zero-copy\nratio"), Column::numbers(amplification), Column::numbers("ingress")]);
-    if form == Form::Bars {
-        columns.push(Column::words(&bar_title(style)));
-    }
+    columns.push(Column::words(&bar_title(style)).ornament());
     let mut grid = Grid::new(columns);
     for listener in &report.listeners {
         let protocol = listener.protocol.as_ref().map_or_else(String::new, |name| clean(name, style.unicode));
-        grid.row(row(
-            listener_name(listener, style),
-            protocol,
-            &listener.egress,
-            listener.ingress_bytes.into(),
-            form,
-            with_undetermined,
-            style,
-        ));
+        let names = [listener_name(listener, style), protocol];
+        grid.row(row(names, &listener.egress, listener.ingress_bytes.into(), with_undetermined, style));
     }
     let ingress = sum(report.listeners.iter().map(|listener| listener.ingress_bytes));
-    grid.sums(row("total".to_owned(), String::new(), &report.total, ingress, form, with_undetermined, style));
+    grid.sums(row(["total".to_owned(), String::new()], &report.total, ingress, with_undetermined, style));
     grid
 }
 
-fn row(
-    name: String,
-    protocol: String,
-    egress: &Egress,
-    ingress: u128,
-    form: Form,
-    with_undetermined: bool,
-    style: &Style,
-) -> Vec<Cell> {
+fn row(names: [String; 2], egress: &Egress, ingress: u128, with_undetermined: bool, style: &Style) -> Vec<Cell> {
     let ratio = egress.zero_copy_ratio.and_then(|_| percent(egress.zero_copy_bytes, egress.egress_bytes, 2));
     let moved = u128::from(egress.copied_bytes) + u128::from(egress.carried_file_bytes);
     let amplification = egress.copy_amplification.and_then(|_| style.amplification(moved, egress.egress_bytes.into()));
+    let [name, protocol] = names;
     let mut cells: Vec<Cell> = vec![
         name.into(),
         protocol.into(),
@@ -90,9 +67,7 @@ fn row(
     cells.push(ratio.unwrap_or_else(absent).into());
     cells.push(amplification.unwrap_or_else(absent).into());
     cells.push(style.bytes(ingress).into());
-    if form == Form::Bars {
-        cells.push(bar(egress, style).into());
-    }
+    cells.push(bar(egress, style).into());
     cells
 }
 
@@ -140,18 +115,19 @@ fn bar_widths(parts: [u64; 3]) -> [usize; 3] {
 }
 
 fn explanations(report: &Report, style: &Style) -> String {
-    let absent = |absent: fn(&Listener) -> bool| report.listeners.iter().any(absent);
-    let mut sentences = vec![
-        "Copy amplification: bytes moved between kernel and user memory for each byte sent; 0 with sendfile, about 2 with \
-         read + write.",
-    ];
-    if report.total.zero_copy_ratio.is_none() || absent(|listener| listener.egress.zero_copy_ratio.is_none()) {
-        sentences.push("A ratio is \"-\" where nothing was sent.");
+    let mut sentences = vec![format!(
+        "Copy amplification: bytes moved between kernel and user memory for each byte sent; 0 with sendfile, about 2 \
+             with {}.",
+        tied("read + write")
+    )];
+    if report.listeners.iter().any(|listener| listener.egress.zero_copy_ratio.is_none()) {
+        sentences.push("A ratio is \"-\" where nothing was sent.".to_owned());
     }
     if report.total.undetermined_bytes > 0 {
         sentences.push(
             "Not known: sent with MSG_ZEROCOPY; nobody can tell whether it was copied, so there is no copy amplification \
-             (\"-\").",
+             (\"-\")."
+                .to_owned(),
         );
     }
     explanation(&sentences.join(" "), style)

@@ -85,8 +85,10 @@ fn title(title: &str, of_what: &str, style: &Style) -> String {
         (of_what, Bytes::Human) => format!(" ({of_what})"),
         (of_what, Bytes::Exact) => format!(" ({of_what}, in bytes)"),
     };
-    let of_what = if width(title) + width(&of_what) > style.width { String::new() } else { of_what };
-    format!("{}{}\n", Ink::Strong.on(title), Ink::Faint.on(&of_what))
+    if width(title) + width(&of_what) <= style.width {
+        return format!("{}{}\n", Ink::Strong.on(title), Ink::Faint.on(&of_what));
+    }
+    format!("{}\n{}", Ink::Strong.on(title), inked(&paragraph(of_what.trim_start(), style.width, "", ""), Ink::Faint))
 }
 
 /// Each line in the ink.

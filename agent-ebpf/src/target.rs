@@ -7,6 +7,9 @@ pub const MAX_TARGETS: u32 = 64;
 /// [`TARGET_PROBES`] in all, ending at an empty one. Most processes of a host hit an empty bucket at once.
 pub const TARGET_BUCKETS: u32 = 4096;
 
+/// [`Target::tgid`] of a bucket that was in use: the search goes on behind it. No thread group has this id.
+pub const TARGET_REMOVED: u32 = u32::MAX;
+
 /// How many buckets are looked at.
 pub const TARGET_PROBES: u32 = 4;
 
@@ -17,7 +20,9 @@ pub struct Target {
     /// Thread-group id in the initial PID namespace.
     pub tgid: u32,
     /// Where its counts lie in the maps: `0..MAX_TARGETS`.
-    pub slot: u32,
+    pub slot: u16,
+    /// 0: only its listeners are noted, while the agent looks up those that it has already; 1: its calls are counted.
+    pub counting: u16,
     /// `task_struct.group_leader->start_boottime`, in nanoseconds: with it, another process that gets the same PID is
     /// another process. The leader's start time survives `execve`.
     pub start_boottime: u64,

@@ -1,2 +1,1 @@
-//! The `zctrace` command: parses and dispatches.
-fn main() {}
+fn main(){}

@@ -10,7 +10,7 @@ use super::{
     account::{self, count},
     call::Call,
     globals::offset,
-    maps::TARGETS,
+    maps::{SCRATCH, TARGETS},
     object::Object,
     read::{load, user},
 };
@@ -25,29 +25,34 @@ const MAX_MESSAGES: u64 = 1024;
 pub(crate) fn on_exit(ret: i64, regs: impl FnOnce() -> *const u8) {
     let ids = bpf_get_current_pid_tgid();
     let Some(target) = target((ids >> 32) as u32) else { return };
+    let slot = target.slot as u32;
     // SAFETY: the helper returns the running task.
     let task = unsafe { bpf_get_current_task_btf() }.cast::<u8>().cast_const();
     let call = Call::decode(task, regs());
     if call.x32 {
-        count(target.slot, Counter::X32, 1);
+        count(slot, Counter::X32, 1);
         return;
     }
     if call.code == NOT_COUNTED || !is_same(task, &target) {
         return;
     }
+    if call.code == CONTROL_LISTEN {
+        if ret == 0 {
+            let _ = Object::remember_listener(task, slot, call.descriptor(0));
+        }
+        return;
+    }
+    if target.counting == 0 {
+        return;
+    }
     if call.compat {
-        count(target.slot, Counter::Compat, 1);
+        count(slot, Counter::Compat, 1);
     }
     match call.code {
-        CONTROL_LISTEN => {
-            if ret == 0 {
-                let _ = Object::remember_listener(task, target.slot, call.descriptor(0));
-            }
-        }
-        CONTROL_IO_URING_ENTER => count(target.slot, Counter::IoUringEnters, 1),
+        CONTROL_IO_URING_ENTER => count(slot, Counter::IoUringEnters, 1),
         counted => {
             if let Some(syscall) = Syscall::from_u8(counted.wrapping_sub(1)) {
-                on_counted(task, &target, ids as u32, &call, syscall, ret);
+                on_counted(task, slot, ids as u32, &call, syscall, ret);
             }
         }
     }
@@ -84,8 +89,7 @@ fn is_same(task: *const u8, target: &Target) -> bool {
 }
 
 #[inline(always)]
-fn on_counted(task: *const u8, target: &Target, tid: u32, call: &Call, syscall: Syscall, ret: i64) {
-    let slot = target.slot;
+fn on_counted(task: *const u8, slot: u32, tid: u32, call: &Call, syscall: Syscall, ret: i64) {
     let code = syscall as u8;
     if ret <= 0 {
         account::result(slot, code, ret.unsigned_abs() as u32);
@@ -137,20 +141,29 @@ fn message_bytes(target: u32, call: &Call, messages: u64) -> u64 {
     let (size, length) = if call.compat { (32, 28) } else { (64, 56) };
     let vector = call.argument(1);
     let mut bytes = 0;
-    let mut unknown = false;
     let mut message = 0;
     while message < MAX_MESSAGES {
         if message >= messages {
             break;
         }
-        match user::<u32>(vector + message * size + length) {
-            Some(length) => bytes += length as u64,
-            None => unknown = true,
-        }
+        let Some(length) = user::<u32>(vector + message * size + length) else {
+            count(target, Counter::LengthUnknown, 1);
+            break;
+        };
+        bytes += length as u64;
         message += 1;
     }
-    if unknown {
-        count(target, Counter::LengthUnknown, 1);
+    forget_range(bytes)
+}
+
+/// The same number, of which the verifier no longer knows the range. It would otherwise walk the rest of the program
+/// once for each of the loop's ends, and give up.
+#[inline(always)]
+fn forget_range(number: u64) -> u64 {
+    let Some(scratch) = SCRATCH.get_ptr_mut(0) else { return 0 };
+    // SAFETY: this CPU's own scratch value.
+    unsafe {
+        core::ptr::write_volatile(scratch, number);
+        core::ptr::read_volatile(scratch)
     }
-    bytes
 }

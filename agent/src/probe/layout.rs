@@ -1,0 +1,151 @@
+//! Where the running kernel keeps what the program reads, from the kernel's own BTF.
+
+use agent_ebpf::Offsets;
+use btfparse::{Error as BtfError, Offset, Readable, Result as BtfResult, TypeInformation};
+
+use super::error::ProbeError;
+
+/// BTF of the running kernel.
+pub const VMLINUX: &str = "/sys/kernel/btf/vmlinux";
+
+struct Bytes<'a>(&'a [u8]);
+
+impl Readable for Bytes<'_> {
+    fn read(&self, offset: u64, buffer: &mut [u8]) -> BtfResult<()> {
+        let read = usize::try_from(offset).ok().and_then(|from| self.0.get(from..from.checked_add(buffer.len())?));
+        match read {
+            Some(bytes) => {
+                buffer.copy_from_slice(bytes);
+                Ok(())
+            }
+            None => Err(BtfError::new(btfparse::ErrorKind::IOError, "the type information ends too early")),
+        }
+    }
+}
+
+/// Types of a kernel.
+pub struct Layout {
+    types: TypeInformation,
+}
+
+impl Layout {
+    /// Parses BTF as it lies in [`VMLINUX`].
+    ///
+    /// # Errors
+    /// [`ProbeError::NoBtf`] if it is none.
+    pub fn parse(btf: &[u8]) -> Result<Self, ProbeError> {
+        let types = TypeInformation::new(&Bytes(btf))
+            .map_err(|error| ProbeError::NoBtf { path: VMLINUX.to_owned(), reason: format!("{error:?}") })?;
+        Ok(Self { types })
+    }
+
+    /// Whether there is a type or function of this name.
+    #[must_use]
+    pub fn has(&self, name: &str) -> bool {
+        self.types.id_of(name).is_some()
+    }
+
+    /// Byte offset of `member` (a path such as `__sk_common.skc_num`) in `structure`.
+    fn offset(&self, structure: &str, member: &str) -> Result<u32, ProbeError> {
+        let unknown = || ProbeError::UnknownLayout { member: format!("{structure}.{member}") };
+        let id = self.types.id_of(structure).ok_or_else(unknown)?;
+        match self.types.offset_of(id, member) {
+            Ok((_, Offset::ByteOffset(offset))) => Ok(offset),
+            _ => Err(unknown()),
+        }
+    }
+
+    fn size(&self, structure: &str) -> Result<u32, ProbeError> {
+        let unknown = || ProbeError::UnknownLayout { member: structure.to_owned() };
+        let id = self.types.id_of(structure).ok_or_else(unknown)?;
+        self.types.size_of(id).ok().and_then(|size| u32::try_from(size).ok()).ok_or_else(unknown)
+    }
+
+    /// What the program needs.
+    ///
+    /// # Errors
+    /// [`ProbeError::UnknownLayout`] with the first member that this kernel does not have.
+    pub fn offsets(&self) -> Result<Offsets, ProbeError> {
+        let at = |structure, member| self.offset(structure, member);
+        let registers = self.registers()?;
+        Ok(Offsets {
+            task_tgid: at("task_struct", "tgid")?,
+            task_pid: at("task_struct", "pid")?,
+            task_group_leader: at("task_struct", "group_leader")?,
+            task_start_boottime: at("task_struct", "start_boottime")?,
+            task_thread_pid: at("task_struct", "thread_pid")?,
+            task_files: at("task_struct", "files")?,
+            pid_level: at("pid", "level")?,
+            pid_numbers: at("pid", "numbers")?,
+            upid_size: self.size("upid")?,
+            upid_nr: at("upid", "nr")?,
+            files_fdt: at("files_struct", "fdt")?,
+            fdtable_max_fds: at("fdtable", "max_fds")?,
+            fdtable_fd: at("fdtable", "fd")?,
+            file_mode: at("file", "f_mode")?,
+            file_inode: at("file", "f_inode")?,
+            file_dentry: at("file", "f_path.dentry")?,
+            file_private_data: at("file", "private_data")?,
+            inode_mode: at("inode", "i_mode")?,
+            inode_sb: at("inode", "i_sb")?,
+            inode_ino: at("inode", "i_ino")?,
+            inode_generation: at("inode", "i_generation")?,
+            super_block_dev: at("super_block", "s_dev")?,
+            dentry_parent: at("dentry", "d_parent")?,
+            dentry_name: at("dentry", "d_name.name")?,
+            dentry_inode: at("dentry", "d_inode")?,
+            socket_type: at("socket", "type")?,
+            socket_sk: at("socket", "sk")?,
+            sock_family: at("sock", "__sk_common.skc_family")?,
+            sock_num: at("sock", "__sk_common.skc_num")?,
+            ..registers
+        })
+    }
+
+    /// What differs by architecture: told from the layout of `struct pt_regs` itself.
+    fn registers(&self) -> Result<Offsets, ProbeError> {
+        let at = |structure, member| self.offset(structure, member);
+        if let Ok(nr) = at("pt_regs", "orig_ax") {
+            // x86-64; arch/x86/include/asm/thread_info.h: TS_COMPAT.
+            return Ok(Offsets {
+                pt_regs_nr: nr,
+                pt_regs_args: [at("pt_regs", "di")?, at("pt_regs", "si")?, at("pt_regs", "dx")?, at("pt_regs", "r10")?],
+                pt_regs_compat_args: [
+                    at("pt_regs", "bx")?,
+                    at("pt_regs", "cx")?,
+                    at("pt_regs", "dx")?,
+                    at("pt_regs", "si")?,
+                ],
+                task_compat_status: at("task_struct", "thread_info.status")?,
+                task_compat_bit: 2,
+                ..Offsets::default()
+            });
+        }
+        // arm64: the first argument's register holds the result at exit, orig_x0 still the argument;
+        // arch/arm64/include/asm/thread_info.h: TIF_32BIT is bit 22.
+        let first = at("pt_regs", "orig_x0")?;
+        let regs = at("pt_regs", "regs").or_else(|_| at("pt_regs", "user_regs.regs"))?;
+        Ok(Offsets {
+            pt_regs_nr: at("pt_regs", "syscallno")?,
+            pt_regs_args: [first, regs + 8, regs + 16, regs + 24],
+            pt_regs_compat_args: [first, regs + 8, regs + 16, regs + 24],
+            task_compat_status: at("task_struct", "thread_info.flags")?,
+            task_compat_bit: 1 << 22,
+            ..Offsets::default()
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn what_is_no_btf_is_refused_with_a_reason() {
+        for bytes in [&b""[..], b"not BTF at all, but long enough to hold a header", &[0x9f, 0xeb, 1, 0]] {
+            let error = Layout::parse(bytes).err().unwrap().to_string();
+            assert!(error.contains("CONFIG_DEBUG_INFO_BTF"), "{error}");
+        }
+    }
+}

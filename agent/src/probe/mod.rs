@@ -1,0 +1,114 @@
+//! The kernel side as the agent sees it: load, attach, watch a process, read the maps. The only place that knows of
+//! maps; everything after it works on [`Snapshot`](crate::snapshot::Snapshot)s.
+
+mod error;
+mod layout;
+mod leg;
+mod load;
+mod read;
+mod resolve;
+mod targets;
+
+use std::collections::BTreeSet;
+
+use agent_ebpf::PORTS_PER_WORD;
+use aya::{Ebpf, maps::Array};
+pub use error::ProbeError;
+pub use layout::{Layout, VMLINUX};
+pub use leg::{Candidate, KernelFacts, Leg, LegChoice, candidates};
+
+use crate::snapshot::Snapshot;
+
+/// Hooks in the kernel. They are links that live as long as this value: whatever ends the process detaches them.
+pub struct Probe {
+    ebpf: Ebpf,
+    leg: Leg,
+    reason: String,
+    targets: targets::Targets,
+}
+
+/// Where the counts of one watched process lie.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Slot(u16);
+
+impl Probe {
+    /// Loads the program, sized for `max_targets` processes, and attaches it by the best leg that `choice` and the
+    /// kernel allow. Nothing is counted yet.
+    ///
+    /// # Errors
+    /// What is missing and how to mend it: see [`ProbeError`].
+    pub fn attach(choice: LegChoice, max_targets: u16) -> Result<Self, ProbeError> {
+        let (ebpf, leg, reason) = load::attach(choice, max_targets)?;
+        tracing::debug!(%leg, reason, "attached");
+        Ok(Self { ebpf, leg, reason, targets: targets::Targets::new(max_targets) })
+    }
+
+    /// The leg in use.
+    #[must_use]
+    pub const fn leg(&self) -> Leg {
+        self.leg
+    }
+
+    /// Why this leg.
+    #[must_use]
+    pub fn reason(&self) -> &str {
+        &self.reason
+    }
+
+    /// Begins to count the calls of the process that is called `pid` in this process's PID namespace. `listening`
+    /// tells the ports that are listened on already; those opened from now on are noticed by the program itself, also
+    /// while `listening` looks.
+    ///
+    /// # Errors
+    /// [`ProbeError::TargetGone`] if there is no such process, [`ProbeError::TooManyTargets`], or what the kernel said.
+    pub fn watch(&mut self, pid: u32, listening: impl FnOnce() -> BTreeSet<u16>) -> Result<Slot, ProbeError> {
+        let identity = resolve::resolve(&mut self.ebpf, pid)?;
+        let slot = self.targets.insert(&mut self.ebpf, identity)?;
+        for port in listening() {
+            self.note_listener(slot, port)?;
+        }
+        self.targets.set_counting(&mut self.ebpf, slot, true)?;
+        Ok(slot)
+    }
+
+    /// Stops counting, so that what is read from now on stays as it is.
+    ///
+    /// # Errors
+    /// What the kernel said.
+    pub fn stop(&mut self, slot: Slot) -> Result<(), ProbeError> {
+        self.targets.set_counting(&mut self.ebpf, slot, false)
+    }
+
+    fn note_listener(&mut self, slot: Slot, port: u16) -> Result<(), ProbeError> {
+        let index = agent_ebpf::listener_index(u32::from(slot.0), port);
+        let mut listeners: Array<_, [u8; PORTS_PER_WORD]> = load::map_mut(&mut self.ebpf, "LISTENERS")?;
+        let what = "note a listener";
+        let mut ports = listeners.get(&index, 0).map_err(|error| ProbeError::from_bpf(what, &error))?;
+        ports[usize::from(port) % PORTS_PER_WORD] = 1;
+        listeners.set(index, ports, 0).map_err(|error| ProbeError::from_bpf(what, &error))
+    }
+
+    /// Everything counted for a process so far.
+    ///
+    /// # Errors
+    /// What the kernel said.
+    pub fn snapshot(&self, slot: Slot) -> Result<Snapshot, ProbeError> {
+        read::snapshot(&self.ebpf, slot.0)
+    }
+
+    /// Only the transfers: what a progress line needs, cheaper than [`Self::snapshot`].
+    ///
+    /// # Errors
+    /// What the kernel said.
+    pub fn transfers(&self, slot: Slot) -> Result<Snapshot, ProbeError> {
+        Ok(Snapshot { transfers: read::transfers(&self.ebpf, slot.0)?, ..Snapshot::default() })
+    }
+
+    /// The ports known as listeners' by now, those that the target opened while it was watched included.
+    ///
+    /// # Errors
+    /// What the kernel said.
+    pub fn listeners(&self, slot: Slot) -> Result<BTreeSet<u16>, ProbeError> {
+        read::listeners(&self.ebpf, slot.0)
+    }
+}

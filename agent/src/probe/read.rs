@@ -1,0 +1,188 @@
+//! From maps to a [`Snapshot`].
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use agent_ebpf::{
+    Counter, Directory as DirectoryValue, ENDPOINTS, Endpoint, FLAG_MSG_ZEROCOPY, FileBytes, FileKey, FileValue,
+    InodeKey, LISTENER_WORDS, PORTS_PER_WORD, RESULTS_PER_SYSCALL, SIZE_BUCKETS, Syscall, Tally, TransferKey,
+    TransferValue, counter_index, other_index, result_index,
+};
+use aya::{
+    Ebpf, Pod,
+    maps::{Array, HashMap, MapError, PerCpuArray, PerCpuHashMap},
+};
+
+use super::{
+    ProbeError,
+    load::{Borrowed, map},
+};
+use crate::snapshot::{CallResult, Directory, File, OtherTransfer, Snapshot, Transfer, TransferId};
+
+fn failed(name: &str, error: &MapError) -> ProbeError {
+    ProbeError::from_bpf(format!("read the map {name}"), error)
+}
+
+pub(super) fn snapshot(ebpf: &Ebpf, slot: u16) -> Result<Snapshot, ProbeError> {
+    Ok(Snapshot {
+        transfers: transfers(ebpf, slot)?,
+        other: other(ebpf, slot)?,
+        results: results(ebpf, slot)?,
+        files: files(ebpf, slot)?,
+        files_other: files_other(ebpf, slot)?,
+        directories: directories(ebpf)?,
+        counters: counters(ebpf, slot)?,
+    })
+}
+
+pub(super) fn transfers(ebpf: &Ebpf, slot: u16) -> Result<Vec<Transfer>, ProbeError> {
+    const NAME: &str = "TRANSFERS";
+    let transfers: PerCpuHashMap<Borrowed<'_>, TransferKey, TransferValue> = map(ebpf, NAME)?;
+    let mut read = Vec::new();
+    for entry in transfers.iter() {
+        let (key, values) = entry.map_err(|error| failed(NAME, &error))?;
+        let Some(id) = (key.target == slot).then(|| transfer_id(&key)).flatten() else { continue };
+        let mut transfer = Transfer { id, bytes: 0, carried_file_bytes: 0, sizes: [0; SIZE_BUCKETS] };
+        for value in values.iter() {
+            transfer.bytes += value.bytes;
+            transfer.carried_file_bytes += value.carried_file_bytes;
+            for (sum, calls) in transfer.sizes.iter_mut().zip(value.sizes) {
+                *sum += calls;
+            }
+        }
+        read.push(transfer);
+    }
+    read.sort_by_key(|transfer| transfer.id);
+    Ok(read)
+}
+
+fn transfer_id(key: &TransferKey) -> Option<TransferId> {
+    Some(TransferId {
+        syscall: Syscall::from_u8(key.syscall)?,
+        source: Endpoint::from_u8(key.source)?,
+        sink: Endpoint::from_u8(key.sink)?,
+        port: key.port,
+        msg_zerocopy: key.flags & FLAG_MSG_ZEROCOPY != 0,
+    })
+}
+
+fn other(ebpf: &Ebpf, slot: u16) -> Result<Vec<OtherTransfer>, ProbeError> {
+    const NAME: &str = "TRANSFERS_OTHER";
+    let full = counters(ebpf, slot)?.contains_key(&Counter::TransfersFull);
+    if !full {
+        return Ok(Vec::new());
+    }
+    let mut read = Vec::with_capacity(ENDPOINTS);
+    for syscall in Syscall::ALL {
+        for source in Endpoint::ALL {
+            for sink in Endpoint::ALL {
+                let index = other_index(u32::from(slot), syscall as u8, source as u8, sink as u8);
+                let mut tally = Tally::default();
+                for value in per_cpu::<Tally>(ebpf, NAME, index)? {
+                    tally.calls += value.calls;
+                    tally.bytes += value.bytes;
+                }
+                if tally.calls > 0 {
+                    read.push(OtherTransfer { syscall, source, sink, tally });
+                }
+            }
+        }
+    }
+    Ok(read)
+}
+
+fn results(ebpf: &Ebpf, slot: u16) -> Result<Vec<CallResult>, ProbeError> {
+    let mut read = Vec::new();
+    for syscall in Syscall::ALL {
+        for result in 0..RESULTS_PER_SYSCALL {
+            let index = result_index(u32::from(slot), syscall as u8, result);
+            let calls: u64 = per_cpu::<u64>(ebpf, "RESULTS", index)?.into_iter().sum();
+            if calls > 0 {
+                read.push(CallResult { syscall, result, calls });
+            }
+        }
+    }
+    Ok(read)
+}
+
+fn files(ebpf: &Ebpf, slot: u16) -> Result<Vec<File>, ProbeError> {
+    const NAME: &str = "FILES";
+    let files: HashMap<Borrowed<'_>, FileKey, FileValue> = map(ebpf, NAME)?;
+    let mut read = Vec::new();
+    for entry in files.iter() {
+        let (key, value) = entry.map_err(|error| failed(NAME, &error))?;
+        if key.target == u32::from(slot) {
+            read.push(File {
+                inode: key.inode,
+                moved: value.moved,
+                directory: value.parent,
+                name: text(&value.name),
+            });
+        }
+    }
+    read.sort_by_key(|file| file.inode);
+    Ok(read)
+}
+
+fn files_other(ebpf: &Ebpf, slot: u16) -> Result<FileBytes, ProbeError> {
+    let mut sum = FileBytes::default();
+    for value in per_cpu::<FileBytes>(ebpf, "FILES_OTHER", u32::from(slot))? {
+        for i in 0..sum.bytes.len() {
+            sum.bytes[i] += value.bytes[i];
+            sum.calls[i] += value.calls[i];
+        }
+    }
+    Ok(sum)
+}
+
+fn directories(ebpf: &Ebpf) -> Result<Vec<Directory>, ProbeError> {
+    const NAME: &str = "DIRECTORIES";
+    let directories: HashMap<Borrowed<'_>, InodeKey, DirectoryValue> = map(ebpf, NAME)?;
+    let mut read = Vec::new();
+    for entry in directories.iter() {
+        let (inode, value) = entry.map_err(|error| failed(NAME, &error))?;
+        read.push(Directory { inode, parent: value.parent, name: text(&value.name) });
+    }
+    read.sort_by_key(|directory| directory.inode);
+    Ok(read)
+}
+
+fn counters(ebpf: &Ebpf, slot: u16) -> Result<BTreeMap<Counter, u64>, ProbeError> {
+    let mut read = BTreeMap::new();
+    for counter in Counter::ALL {
+        let index = counter_index(u32::from(slot), counter);
+        let count: u64 = per_cpu::<u64>(ebpf, "COUNTERS", index)?.into_iter().sum();
+        if count > 0 {
+            read.insert(counter, count);
+        }
+    }
+    Ok(read)
+}
+
+pub(super) fn listeners(ebpf: &Ebpf, slot: u16) -> Result<BTreeSet<u16>, ProbeError> {
+    const NAME: &str = "LISTENERS";
+    let listeners: Array<Borrowed<'_>, [u8; PORTS_PER_WORD]> = map(ebpf, NAME)?;
+    let mut ports = BTreeSet::new();
+    for word in 0..LISTENER_WORDS {
+        let index = u32::from(slot) * LISTENER_WORDS + word;
+        let flags = listeners.get(&index, 0).map_err(|error| failed(NAME, &error))?;
+        for (port, flag) in (0u32..).zip(flags) {
+            let port = word * u32::try_from(PORTS_PER_WORD).unwrap_or(0) + port;
+            if let (true, Ok(port)) = (flag != 0, u16::try_from(port)) {
+                ports.insert(port);
+            }
+        }
+    }
+    Ok(ports)
+}
+
+fn per_cpu<V: Pod>(ebpf: &Ebpf, name: &str, index: u32) -> Result<Vec<V>, ProbeError> {
+    let array: PerCpuArray<Borrowed<'_>, V> = map(ebpf, name)?;
+    let values = array.get(&index, 0).map_err(|error| failed(name, &error))?;
+    Ok(values.to_vec())
+}
+
+/// Text up to its zero.
+fn text(bytes: &[u8]) -> String {
+    let end = bytes.iter().position(|byte| *byte == 0).unwrap_or(bytes.len());
+    String::from_utf8_lossy(&bytes[..end]).into_owned()
+}

@@ -1,0 +1,225 @@
+//! What the maps held at one moment, and the difference of two moments. Pure: reading is `probe`'s, meaning is
+//! `report`'s. Serialisable, so that a recorded one can be tested without a kernel.
+
+use std::collections::BTreeMap;
+
+use agent_ebpf::{Counter, Endpoint, FileBytes, InodeKey, SIZE_BUCKETS, Syscall, Tally};
+use serde::{Deserialize, Serialize};
+
+/// Everything counted for one target since it is watched, or, as a difference, in one window.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Snapshot {
+    /// Transfers, each key once.
+    pub transfers: Vec<Transfer>,
+    /// Transfers that found their map full: sums only.
+    pub other: Vec<OtherTransfer>,
+    /// Calls that returned 0 or failed.
+    pub results: Vec<CallResult>,
+    /// File traffic, each file once.
+    pub files: Vec<File>,
+    /// File traffic that found its map full.
+    pub files_other: FileBytes,
+    /// Names of the directories that files are in.
+    pub directories: Vec<Directory>,
+    /// The program's counters; those that are zero are left out.
+    pub counters: BTreeMap<Counter, u64>,
+}
+
+/// What transfers are told apart by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct TransferId {
+    /// The call.
+    pub syscall: Syscall,
+    /// Where the bytes came from.
+    pub source: Endpoint,
+    /// Where they went.
+    pub sink: Endpoint,
+    /// A listener's port, or one of the contract's `PORT_*` values.
+    pub port: u32,
+    /// Asked for MSG_ZEROCOPY.
+    pub msg_zerocopy: bool,
+}
+
+/// Counts of one kind of transfer.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Transfer {
+    /// Which.
+    #[serde(flatten)]
+    pub id: TransferId,
+    /// Bytes.
+    pub bytes: u64,
+    /// File bytes that the thread had read since its last egress from memory.
+    pub carried_file_bytes: u64,
+    /// Calls by size: see [`SIZE_BUCKETS`].
+    pub sizes: [u64; SIZE_BUCKETS],
+}
+
+impl Transfer {
+    /// Calls, as the sum of the histogram.
+    #[must_use]
+    pub fn calls(&self) -> u64 {
+        self.sizes.iter().sum()
+    }
+}
+
+/// Sums of transfers that found their map full.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OtherTransfer {
+    /// The call.
+    pub syscall: Syscall,
+    /// Where the bytes came from.
+    pub source: Endpoint,
+    /// Where they went.
+    pub sink: Endpoint,
+    /// Calls and bytes.
+    pub tally: Tally,
+}
+
+/// Calls that moved nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CallResult {
+    /// The call.
+    pub syscall: Syscall,
+    /// 0 or an errno, [`agent_ebpf::RESULT_RESTARTED`] for one that was interrupted and restarts.
+    pub result: u32,
+    /// Calls.
+    pub calls: u64,
+}
+
+/// Traffic of one file.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct File {
+    /// Which.
+    pub inode: InodeKey,
+    /// What moved.
+    pub moved: FileBytes,
+    /// The directory it was opened in.
+    pub directory: InodeKey,
+    /// Its name when first seen; empty where it could not be read. Bytes that are not UTF-8 are replaced.
+    pub name: String,
+}
+
+/// A directory that files are in.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Directory {
+    /// Which.
+    pub inode: InodeKey,
+    /// The directory it lies in.
+    pub parent: InodeKey,
+    /// Its name when first seen.
+    pub name: String,
+}
+
+impl Snapshot {
+    /// What was counted since `earlier`, a snapshot of the same target. Kinds that did not move are left out.
+    #[must_use]
+    pub fn since(&self, earlier: &Self) -> Self {
+        let transfers_before: BTreeMap<_, _> = earlier.transfers.iter().map(|t| (t.id, t)).collect();
+        let other_before: BTreeMap<_, _> =
+            earlier.other.iter().map(|t| ((t.syscall, t.source, t.sink), t.tally)).collect();
+        let results_before: BTreeMap<_, _> =
+            earlier.results.iter().map(|r| ((r.syscall, r.result), r.calls)).collect();
+        let files_before: BTreeMap<_, _> = earlier.files.iter().map(|f| (f.inode, f.moved)).collect();
+        Self {
+            transfers: self
+                .transfers
+                .iter()
+                .map(|now| transfers_before.get(&now.id).map_or_else(|| now.clone(), |before| subtract(now, before)))
+                .filter(|transfer| transfer.calls() > 0)
+                .collect(),
+            other: self
+                .other
+                .iter()
+                .map(|now| {
+                    let before = other_before.get(&(now.syscall, now.source, now.sink)).copied().unwrap_or_default();
+                    let tally =
+                        Tally { calls: now.tally.calls - before.calls, bytes: now.tally.bytes - before.bytes };
+                    OtherTransfer { tally, ..*now }
+                })
+                .filter(|other| other.tally.calls > 0)
+                .collect(),
+            results: self
+                .results
+                .iter()
+                .map(|now| {
+                    let before = results_before.get(&(now.syscall, now.result)).copied().unwrap_or(0);
+                    CallResult { calls: now.calls - before, ..*now }
+                })
+                .filter(|result| result.calls > 0)
+                .collect(),
+            files: self
+                .files
+                .iter()
+                .map(|now| {
+                    let before = files_before.get(&now.inode).copied().unwrap_or_default();
+                    File { moved: subtract_file_bytes(&now.moved, &before), ..now.clone() }
+                })
+                .filter(|file| file.moved.calls.iter().any(|calls| *calls > 0))
+                .collect(),
+            files_other: subtract_file_bytes(&self.files_other, &earlier.files_other),
+            directories: self.directories.clone(),
+            counters: self
+                .counters
+                .iter()
+                .map(|(counter, now)| (*counter, now - earlier.counters.get(counter).copied().unwrap_or(0)))
+                .filter(|(_, count)| *count > 0)
+                .collect(),
+        }
+    }
+
+    /// One of the program's counters.
+    #[must_use]
+    pub fn counter(&self, counter: Counter) -> u64 {
+        self.counters.get(&counter).copied().unwrap_or(0)
+    }
+}
+
+fn subtract(now: &Transfer, before: &Transfer) -> Transfer {
+    Transfer {
+        id: now.id,
+        bytes: now.bytes - before.bytes,
+        carried_file_bytes: now.carried_file_bytes - before.carried_file_bytes,
+        sizes: std::array::from_fn(|i| now.sizes[i] - before.sizes[i]),
+    }
+}
+
+fn subtract_file_bytes(now: &FileBytes, before: &FileBytes) -> FileBytes {
+    FileBytes {
+        bytes: std::array::from_fn(|i| now.bytes[i] - before.bytes[i]),
+        calls: std::array::from_fn(|i| now.calls[i] - before.calls[i]),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn transfer(bytes: u64, calls: u64) -> Transfer {
+        let mut sizes = [0; SIZE_BUCKETS];
+        sizes[10] = calls;
+        Transfer {
+            id: TransferId {
+                syscall: Syscall::Sendfile,
+                source: Endpoint::File,
+                sink: Endpoint::Socket,
+                port: 9092,
+                msg_zerocopy: false,
+            },
+            bytes,
+            carried_file_bytes: 0,
+            sizes,
+        }
+    }
+
+    #[test]
+    fn the_difference_of_two_snapshots_is_what_came_between() {
+        let earlier = Snapshot { transfers: vec![transfer(1000, 1)], ..Snapshot::default() };
+        let mut later = Snapshot { transfers: vec![transfer(5000, 3)], ..Snapshot::default() };
+        later.counters.insert(Counter::FilesFull, 2);
+        let delta = later.since(&earlier);
+        assert_eq!(delta.transfers, [transfer(4000, 2)]);
+        assert_eq!(delta.counter(Counter::FilesFull), 2);
+        assert_eq!(later.since(&Snapshot::default()), later);
+        assert_eq!(later.since(&later), Snapshot { directories: vec![], ..Snapshot::default() });
+    }
+}

@@ -98,8 +98,10 @@ public final class Load {
                 throw failure.get();
             }
             long end = System.nanoTime();
-            print(records, sent, total(producer.metrics(), "incoming-byte-total"),
-                    total(producer.metrics(), "outgoing-byte-total"), start, end);
+            Metric incoming = total(producer.metrics(), "incoming-byte-total");
+            Metric outgoing = total(producer.metrics(), "outgoing-byte-total");
+            producer.close();
+            print(records, sent, value(incoming), value(outgoing), start, end);
         }
     }
 
@@ -136,19 +138,26 @@ public final class Load {
                 }
             }
             long end = System.nanoTime();
-            print(records, bytes, total(consumer.metrics(), "incoming-byte-total"),
-                    total(consumer.metrics(), "outgoing-byte-total"), start, end);
+            Metric incoming = total(consumer.metrics(), "incoming-byte-total");
+            Metric outgoing = total(consumer.metrics(), "outgoing-byte-total");
+            // Closing ends the fetch sessions: requests and answers that count too.
+            consumer.close();
+            print(records, bytes, value(incoming), value(outgoing), start, end);
         }
     }
 
-    /** The value of a client-wide metric: the one without a node in its tags. */
-    private static long total(Map<MetricName, ? extends Metric> metrics, String name) {
+    /** A client-wide metric: the one without a node in its tags. It can be read after the client is closed. */
+    private static Metric total(Map<MetricName, ? extends Metric> metrics, String name) {
         for (Map.Entry<MetricName, ? extends Metric> metric : metrics.entrySet()) {
             if (metric.getKey().name().equals(name) && !metric.getKey().tags().containsKey("node-id")) {
-                return ((Number) metric.getValue().metricValue()).longValue();
+                return metric.getValue();
             }
         }
         throw new IllegalStateException("this client has no metric " + name);
+    }
+
+    private static long value(Metric metric) {
+        return ((Number) metric.metricValue()).longValue();
     }
 
     private static void print(long records, long bytes, long incoming, long outgoing, long start, long end) {

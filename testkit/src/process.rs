@@ -6,7 +6,8 @@ use std::process::{Child, Command, ExitStatus};
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
-use rustix::process::{Pid, Signal, getpid, getppid, kill_process, set_parent_process_death_signal};
+pub use rustix::process::Signal;
+use rustix::process::{Pid, getpid, getppid, kill_process, set_parent_process_death_signal};
 
 /// How often a wait looks again.
 const LOOK: Duration = Duration::from_millis(20);
@@ -14,7 +15,7 @@ const LOOK: Duration = Duration::from_millis(20);
 /// A child that ends with its owner: by [`Drop`], and by the kernel (PR_SET_PDEATHSIG) where no destructor runs, as
 /// after `kill -9` of a test or for a value in a `static`.
 #[derive(Debug)]
-pub(crate) struct Guarded {
+pub struct Guarded {
     child: Child,
     /// Ends the keeper when dropped.
     _hold: mpsc::Sender<()>,
@@ -23,9 +24,11 @@ pub(crate) struct Guarded {
 impl Guarded {
     /// Starts the command.
     ///
-    /// The kernel sends the parent-death signal when the *thread* that started the child ends, and a test's thread ends
-    /// before the test program does. So a keeper thread starts it, and waits.
-    pub(crate) fn spawn(mut command: Command) -> io::Result<Self> {
+    /// # Errors
+    /// Those of [`Command::spawn`].
+    // The kernel sends the parent-death signal when the *thread* that started the child ends, and a test's thread ends
+    // before the test program does. So a keeper thread starts it, and waits.
+    pub fn spawn(mut command: Command) -> io::Result<Self> {
         let parent = getpid();
         // SAFETY: the closure runs between fork and exec and makes two system calls, both async-signal-safe; it
         // allocates nothing and touches no lock.
@@ -50,22 +53,29 @@ impl Guarded {
     }
 
     /// Its PID.
-    pub(crate) fn id(&self) -> u32 {
+    #[must_use]
+    pub fn id(&self) -> u32 {
         self.child.id()
     }
 
     /// Its status if it has ended.
-    pub(crate) fn try_wait(&mut self) -> io::Result<Option<ExitStatus>> {
+    ///
+    /// # Errors
+    /// Those of waitpid(2).
+    pub fn try_wait(&mut self) -> io::Result<Option<ExitStatus>> {
         self.child.try_wait()
     }
 
     /// The child as the standard library's, for its pipes.
-    pub(crate) fn child(&mut self) -> &mut Child {
+    pub fn child(&mut self) -> &mut Child {
         &mut self.child
     }
 
-    /// Waits until it has ended, at most `limit`.
-    pub(crate) fn wait_for(&mut self, limit: Duration) -> io::Result<Option<ExitStatus>> {
+    /// Waits until it has ended, at most `limit`: `None` when it still runs then.
+    ///
+    /// # Errors
+    /// Those of waitpid(2).
+    pub fn wait_for(&mut self, limit: Duration) -> io::Result<Option<ExitStatus>> {
         let deadline = Instant::now() + limit;
         loop {
             if let Some(status) = self.child.try_wait()? {
@@ -79,20 +89,37 @@ impl Guarded {
     }
 
     /// Ends it: SIGTERM, and SIGKILL if it has not ended after `patience`.
-    pub(crate) fn stop(&mut self, patience: Duration) -> io::Result<ExitStatus> {
+    ///
+    /// # Errors
+    /// Those of kill(2) and waitpid(2).
+    pub fn stop(&mut self, patience: Duration) -> io::Result<ExitStatus> {
         if let Some(status) = self.child.try_wait()? {
             return Ok(status);
         }
-        // Not reaped yet, so the number is still this child's.
-        kill_process(Pid::from_child(&self.child), Signal::TERM)?;
+        self.signal(Signal::TERM)?;
         if let Some(status) = self.wait_for(patience)? {
             return Ok(status);
         }
         self.kill()
     }
 
+    /// Sends it a signal; one that has ended gets none.
+    ///
+    /// # Errors
+    /// Those of kill(2) and waitpid(2).
+    pub fn signal(&mut self, signal: Signal) -> io::Result<()> {
+        if self.child.try_wait()?.is_none() {
+            // Not reaped yet, so the number is still this child's.
+            kill_process(Pid::from_child(&self.child), signal)?;
+        }
+        Ok(())
+    }
+
     /// Ends it at once, by SIGKILL.
-    pub(crate) fn kill(&mut self) -> io::Result<ExitStatus> {
+    ///
+    /// # Errors
+    /// Those of kill(2) and waitpid(2).
+    pub fn kill(&mut self) -> io::Result<ExitStatus> {
         self.child.kill()?;
         self.child.wait()
     }

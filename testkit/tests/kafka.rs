@@ -43,7 +43,7 @@ fn what_is_produced_is_consumed_through_every_listener() {
         let Moved { records, bytes, incoming_bytes, .. } = clients.consume("orders", listener).unwrap();
         eprintln!("consumed through {listener}: {incoming_bytes} bytes came, {segments} bytes lie in segments");
         assert_eq!((records, bytes), (4001, BYTES), "{listener}");
-        assert_overhead(incoming_bytes, segments, 3);
+        assert_overhead(incoming_bytes, segments, 1);
     }
 
     let port = broker.port("PLAINTEXT").unwrap();

@@ -253,7 +253,7 @@ fn another_process_with_the_same_pid_is_not_counted() {
     let script = format!(
         "dd if=/dev/zero of=/dev/null bs=4096 2>/dev/null & first=$!
          {ZCTRACE} --pid $first --output json >/tmp/zctrace-reuse.$$ 2>/tmp/zctrace-reuse.err & watcher=$!
-         while ! grep -q watching /tmp/zctrace-reuse.err; do sleep 0.05; done
+         while ! grep -qi watching /tmp/zctrace-reuse.err; do sleep 0.05; done
          kill -STOP $watcher
          kill -9 $first; wait $first 2>/dev/null
          echo $((first - 1)) >/proc/sys/kernel/ns_last_pid

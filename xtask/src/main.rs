@@ -2,6 +2,7 @@
 
 mod bpf;
 mod command;
+mod demo;
 mod test;
 
 use clap::{Parser, Subcommand};
@@ -17,6 +18,8 @@ struct Cli {
 enum Command {
     /// Build the eBPF object from source into agent-ebpf/prebuilt
     Bpf(bpf::Options),
+    /// Put a real broker under load, and watch it with zctrace
+    Demo(demo::Options),
     /// Run every test, the privileged and the real-broker ones included
     Test(test::Options),
 }
@@ -24,6 +27,7 @@ enum Command {
 fn main() -> anyhow::Result<()> {
     match Cli::parse().command {
         Command::Bpf(options) => bpf::run(&options),
+        Command::Demo(options) => demo::run(&options),
         Command::Test(options) => test::run(&options),
     }
 }

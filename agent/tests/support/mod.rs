@@ -89,7 +89,7 @@ impl Watching {
         let mut watching = Self { process: Running(child), stderr };
         let mut line = String::new();
         let mut said = String::new();
-        while !line.contains("watching") {
+        while !line.to_lowercase().contains("watching") {
             line.clear();
             let read = watching.stderr.read_line(&mut line).unwrap();
             said.push_str(&line);

@@ -6,7 +6,14 @@
 #[cfg(not(target_os = "linux"))]
 compile_error!("zctrace watches Linux system calls through eBPF: build it for a Linux target (x86_64 or aarch64)");
 
+pub mod cli;
+// pub mod doctor;
+pub mod error;
+pub mod exercise;
+pub mod kafka;
 pub mod output;
 pub mod probe;
 pub mod report;
 pub mod snapshot;
+pub mod target;
+pub mod watch;

@@ -1,24 +1,35 @@
 //! The `zctrace` command: parses and dispatches.
-fn main() {
-    let pid: u32 = std::env::args().nth(1).unwrap().parse().unwrap();
-    let leg = match std::env::args().nth(2).as_deref() {
-        Some("tracepoint") => zctrace::probe::LegChoice::Tracepoint,
-        _ => zctrace::probe::LegChoice::Raw,
+
+use std::process::ExitCode;
+
+use clap::Parser;
+use zctrace::{
+    cli::{Cli, Command},
+
+    error::Error,
+    exercise, watch,
+};
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    tracing_subscriber::fmt()
+        .with_env_filter(tracing_subscriber::EnvFilter::from_env("ZCTRACE_LOG"))
+        .with_writer(std::io::stderr)
+        .init();
+    let result = match &cli.command {
+        Some(Command::Doctor(_)) => todo!(),
+        Some(Command::Exercise(options)) => exercise::run(options),
+        None => tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .map_err(|error| Error::Other(format!("the runtime could not be started: {error}")))
+            .and_then(|runtime| runtime.block_on(watch::run(&cli.watch))),
     };
-    let t = std::time::Instant::now();
-    let mut p = match zctrace::probe::Probe::attach(leg, 1) {
-        Ok(p) => p,
-        Err(e) => {
-            println!("{e}");
-            return;
+    match result {
+        Ok(status) => status.into(),
+        Err(error) => {
+            eprintln!("zctrace: {error}");
+            error.status().into()
         }
-    };
-    println!("attach {:?} {}", t.elapsed(), p.reason());
-    let slot = p.watch(pid, || Default::default()).unwrap();
-    println!("watch {:?}", t.elapsed());
-    std::thread::sleep(std::time::Duration::from_secs(2));
-    p.stop(slot).unwrap();
-    let t = std::time::Instant::now();
-    println!("{:#?}", p.snapshot(slot).unwrap());
-    println!("snapshot {:?}", t.elapsed());
+    }
 }

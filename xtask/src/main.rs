@@ -1,2 +1,29 @@
-//! xtask
-fn main() {}
+//! `cargo xtask`: everything a contributor runs.
+
+mod bpf;
+mod command;
+mod test;
+
+use clap::{Parser, Subcommand};
+
+#[derive(Parser)]
+#[command(about = "Everything a contributor to zctrace runs")]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Build the eBPF object from source into agent-ebpf/prebuilt
+    Bpf(bpf::Options),
+    /// Run every test, the privileged and the real-broker ones included
+    Test(test::Options),
+}
+
+fn main() -> anyhow::Result<()> {
+    match Cli::parse().command {
+        Command::Bpf(options) => bpf::run(&options),
+        Command::Test(options) => test::run(&options),
+    }
+}

@@ -3,6 +3,16 @@
 //! Serialised as it stands, it is the document of `--output json`; `docs/report.schema.json` describes it. Byte and
 //! call counts are exact integers. A number that could not be measured is `None` (`null`), and a [`Note`] says why.
 
+mod build;
+mod errno;
+mod files;
+mod listeners;
+mod notes;
+
+use std::collections::BTreeSet;
+
+pub use build::build;
+pub use listeners::total_egress;
 use serde::Serialize;
 
 /// Version of the document. It grows when a field changes its meaning or goes away, not when one is added.
@@ -267,4 +277,32 @@ pub struct Note {
     pub code: &'static str,
     /// The sentence for people.
     pub text: String,
+}
+
+/// What is known of a target from outside the counts: input to [`build`].
+#[derive(Clone, Debug, PartialEq)]
+pub struct Facts {
+    /// Who it is.
+    pub target: Target,
+    /// Listeners that its configuration names.
+    pub listeners: Vec<KnownListener>,
+    /// Inode numbers of its log directories, as far as they could be read.
+    pub log_dir_inodes: BTreeSet<u64>,
+    /// Whether it has io_uring instances; `None` if that could not be seen.
+    pub io_uring: Option<bool>,
+    /// Whether it is a 32-bit program; `None` if that could not be seen.
+    pub compat: Option<bool>,
+    /// What could not be found out, in sentences.
+    pub problems: Vec<String>,
+}
+
+/// A listener that a configuration names.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KnownListener {
+    /// Local port.
+    pub port: u16,
+    /// Its name.
+    pub name: String,
+    /// Its security protocol.
+    pub protocol: Option<String>,
 }

@@ -1,0 +1,126 @@
+//! The command line.
+
+use std::time::Duration;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+use crate::probe::LegChoice;
+
+/// How much of what a running Kafka broker sends leaves by zero copy, how much is copied, and on which listener.
+#[derive(Debug, Parser)]
+#[command(
+    version,
+    args_conflicts_with_subcommands = true,
+    arg_required_else_help = true,
+    after_help = "Exit status: 0 done; 1 something failed; 2 wrong usage; 3 the process can't be watched (there is none, \
+                  it is a kernel thread, or zctrace itself); 4 a privilege is missing; 5 the kernel lacks something; 6 \
+                  the process ended before the time was over (its numbers until then are printed). `zctrace doctor` \
+                  tells what is missing and how to mend it."
+)]
+pub struct Cli {
+    /// What to do, if not watch one process.
+    #[command(subcommand)]
+    pub command: Option<Command>,
+    /// What to watch.
+    #[command(flatten)]
+    pub watch: Watch,
+}
+
+/// Commands beside the watch.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Tell what this machine allows and what is missing, and test that every byte is counted
+    Doctor(Doctor),
+    /// Make known system calls, for tests and for `doctor`.
+    #[command(hide = true)]
+    Exercise(Exercise),
+}
+
+/// `zctrace --pid`.
+#[derive(Debug, Args)]
+pub struct Watch {
+    /// Process to watch, as this machine's (or container's) /proc shows it
+    #[arg(long, short, value_parser = clap::value_parser!(u32).range(1..))]
+    pub pid: Option<u32>,
+    /// How long to watch, such as 10s or 5m; without it, until Ctrl-C
+    #[arg(long, short, value_parser = duration)]
+    pub duration: Option<Duration>,
+    /// What to print
+    #[arg(long, short, value_enum, default_value_t)]
+    pub output: Output,
+    /// Exact byte counts in the tables
+    #[arg(long)]
+    pub bytes: bool,
+    /// Every topic-partition and file in the tables, not only the largest
+    #[arg(long)]
+    pub all: bool,
+    /// How to hook the kernel
+    #[arg(long, value_enum, default_value_t)]
+    pub attach: LegChoice,
+}
+
+/// `zctrace doctor`.
+#[derive(Debug, Args)]
+pub struct Doctor {
+    /// What to print
+    #[arg(long, short, value_enum, default_value_t)]
+    pub output: Output,
+    /// Only the checks, without the self-test
+    #[arg(long)]
+    pub no_self_test: bool,
+}
+
+/// `zctrace exercise`.
+#[derive(Debug, Args)]
+pub struct Exercise {
+    /// Which calls
+    #[arg(long)]
+    pub plan: String,
+    /// Descriptor of the memory shared with the parent
+    #[arg(long)]
+    pub control_fd: i32,
+}
+
+/// Form of an output.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum Output {
+    /// Sentences and tables for people
+    #[default]
+    Table,
+    /// One JSON document
+    Json,
+}
+
+fn duration(text: &str) -> Result<Duration, String> {
+    let duration = humantime::parse_duration(text).map_err(|error| error.to_string())?;
+    if duration.is_zero() { Err("it must be longer than nothing".to_owned()) } else { Ok(duration) }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_well_formed() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn durations_have_units_and_are_not_nothing() {
+        assert_eq!(duration("10s").unwrap(), Duration::from_secs(10));
+        assert_eq!(duration("1m 30s").unwrap(), Duration::from_secs(90));
+        assert!(duration("10").is_err());
+        assert!(duration("0s").is_err());
+        assert!(duration("-1s").is_err());
+    }
+
+    #[test]
+    fn pid_zero_is_no_process() {
+        assert!(Cli::try_parse_from(["zctrace", "--pid", "0"]).is_err());
+        assert!(Cli::try_parse_from(["zctrace", "--pid", "1"]).is_ok());
+        assert!(Cli::try_parse_from(["zctrace"]).is_err());
+    }
+}

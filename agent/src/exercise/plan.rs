@@ -1,0 +1,84 @@
+//! Which calls to make.
+
+use std::{fmt, path::Path, str::FromStr};
+
+use super::{ExerciseError, Recorder, plans};
+
+/// Which calls to make.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Plan {
+    /// Every call at least once, every pair of endpoints that the kernel allows.
+    Basic,
+    /// Partial writes, EAGAIN, other errors, ends of files.
+    Partial,
+    /// Many threads, started in the middle.
+    Threads,
+    /// Descriptors closed and reused at once, duplicated, high, received from another process.
+    Fds,
+    /// As many calls as fast as possible: this many in all.
+    Storm(u64),
+    /// Listeners that open in the middle.
+    LateListener,
+    /// The 32-bit system-call table.
+    Compat,
+    /// MSG_ZEROCOPY.
+    ZeroCopy,
+    /// io_uring, which no counted call shows.
+    IoUring,
+}
+
+/// The calls of a plan, with everything prepared that is not to be counted.
+pub(super) type Calls = Box<dyn FnOnce(&mut Recorder) -> Result<(), ExerciseError>>;
+
+impl Plan {
+    pub(super) fn prepare(&self, dir: &Path) -> Result<Calls, ExerciseError> {
+        match self {
+            Self::Basic => plans::basic::prepare(dir),
+            Self::Partial => plans::partial::prepare(dir),
+            Self::Threads => plans::threads::prepare(dir),
+            Self::Fds => plans::fds::prepare(dir),
+            Self::Storm(calls) => plans::storm::prepare(dir, *calls),
+            Self::LateListener => plans::listener::prepare(),
+            Self::Compat => plans::compat::prepare(dir),
+            Self::ZeroCopy => plans::zerocopy::prepare(),
+            Self::IoUring => plans::io_uring::prepare(dir),
+        }
+    }
+}
+
+impl fmt::Display for Plan {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Basic => f.write_str("basic"),
+            Self::Partial => f.write_str("partial"),
+            Self::Threads => f.write_str("threads"),
+            Self::Fds => f.write_str("fds"),
+            Self::Storm(calls) => write!(f, "storm={calls}"),
+            Self::LateListener => f.write_str("late-listener"),
+            Self::Compat => f.write_str("compat"),
+            Self::ZeroCopy => f.write_str("zerocopy"),
+            Self::IoUring => f.write_str("io-uring"),
+        }
+    }
+}
+
+impl FromStr for Plan {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        Ok(match text {
+            "basic" => Self::Basic,
+            "partial" => Self::Partial,
+            "threads" => Self::Threads,
+            "fds" => Self::Fds,
+            "late-listener" => Self::LateListener,
+            "compat" => Self::Compat,
+            "zerocopy" => Self::ZeroCopy,
+            "io-uring" => Self::IoUring,
+            other => match other.strip_prefix("storm=").and_then(|calls| calls.parse().ok()) {
+                Some(calls) => Self::Storm(calls),
+                None => return Err(format!("there is no plan `{other}`")),
+            },
+        })
+    }
+}

@@ -1,0 +1,132 @@
+//! A broker's configuration: the few keys that zctrace reads, and nothing else of it.
+
+use std::collections::BTreeMap;
+
+use super::root::Root;
+
+/// The only keys that are kept. A configuration holds passwords: what is not listed here is dropped as it is parsed,
+/// and no text of the file is ever part of a message.
+const KEPT: [&str; 10] = [
+    "listeners",
+    "listener.security.protocol.map",
+    "controller.listener.names",
+    "inter.broker.listener.name",
+    "log.dir",
+    "log.dirs",
+    "node.id",
+    "broker.id",
+    "process.roles",
+    "socket.send.buffer.bytes",
+];
+
+/// The kept keys of a configuration.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Config {
+    /// Where it was read from; `None` if it was not found.
+    pub(super) path: Option<String>,
+    values: BTreeMap<&'static str, String>,
+}
+
+impl Config {
+    /// Reads the file that the arguments after the main class name, and applies their `--override key=value`.
+    pub(super) fn read(root: &Root, arguments: &[String], problems: &mut Vec<String>) -> Self {
+        let mut config = Self::default();
+        let Some(path) = arguments.iter().find(|argument| !argument.starts_with('-')) else {
+            problems.push(
+                "The broker's command line names no configuration file: its listeners have no names here.".to_owned(),
+            );
+            return config;
+        };
+        match root.read(path) {
+            Ok(bytes) => {
+                config.path = Some(path.clone());
+                if config.parse(&bytes).is_err() {
+                    problems.push(format!(
+                        "The configuration {path} is not in the format of Java properties to its end: what stands \
+                         behind the fault is not known here."
+                    ));
+                }
+            }
+            Err(error) => problems.push(format!(
+                "The configuration {path} can't be read ({error}), so listeners have no names. It takes the \
+                 capabilities CAP_SYS_PTRACE and CAP_DAC_READ_SEARCH; `zctrace doctor` shows how to grant them."
+            )),
+        }
+        config.override_by(arguments);
+        config.drop_references(problems);
+        config
+    }
+
+    fn parse(&mut self, bytes: &[u8]) -> Result<(), ()> {
+        // The parser's own error quotes the file: it is dropped here.
+        java_properties::PropertiesIter::new(bytes).read_into(|key, value| self.keep(&key, &value)).map_err(|_| ())
+    }
+
+    fn keep(&mut self, key: &str, value: &str) {
+        if let Some(kept) = KEPT.iter().find(|kept| **kept == key) {
+            self.values.insert(kept, value.to_owned());
+        }
+    }
+
+    /// `--override key=value`, also with `=` for the space (joptsimple, as `kafka.Kafka` parses it).
+    fn override_by(&mut self, arguments: &[String]) {
+        let mut arguments = arguments.iter();
+        while let Some(argument) = arguments.next() {
+            let pair = match argument.strip_prefix("--override") {
+                Some("") => arguments.next().map(String::as_str),
+                Some(rest) => rest.strip_prefix('='),
+                None => None,
+            };
+            if let Some((key, value)) = pair.and_then(|pair| pair.split_once('=')) {
+                self.keep(key.trim(), value.trim());
+            }
+        }
+    }
+
+    /// Kafka's configuration providers fill in `${file:...}` from outside.
+    fn drop_references(&mut self, problems: &mut Vec<String>) {
+        self.values.retain(|key, value| {
+            let refers = value.contains("${");
+            if refers {
+                problems.push(format!(
+                    "The key `{key}` is filled in by a configuration provider when the broker starts: its value can't be \
+                     known from outside."
+                ));
+            }
+            !refers
+        });
+    }
+
+    pub(super) fn get(&self, key: &str) -> Option<&str> {
+        self.values.get(key).map(|value| value.trim()).filter(|value| !value.is_empty())
+    }
+
+    /// A comma-separated value.
+    pub(super) fn list(&self, key: &str) -> Vec<String> {
+        let items = self.get(key).unwrap_or_default().split(',').map(str::trim);
+        items.filter(|item| !item.is_empty()).map(str::to_owned).collect()
+    }
+}
+
+/// `cluster.id` in a log directory's `meta.properties` (`MetaProperties`).
+pub(super) fn cluster_id(root: &Root, log_dir: &str) -> Option<String> {
+    let bytes = root.read(&format!("{log_dir}/meta.properties")).ok()?;
+    let mut id = None;
+    let _ = java_properties::PropertiesIter::new(bytes.as_slice()).read_into(|key, value| {
+        if key == "cluster.id" {
+            id = Some(value);
+        }
+    });
+    id
+}
+
+#[cfg(test)]
+pub(super) fn of(text: &str, arguments: &[&str], problems: &mut Vec<String>) -> Config {
+    let mut config = Config { path: Some("test".to_owned()), ..Config::default() };
+    if config.parse(text.as_bytes()).is_err() {
+        problems.push("malformed".to_owned());
+    }
+    config.override_by(&arguments.iter().map(|argument| (*argument).to_owned()).collect::<Vec<_>>());
+    config.drop_references(problems);
+    config
+}

@@ -1,0 +1,133 @@
+//! From what was counted and what is known of the broker to the Report. Pure.
+
+
+use agent_ebpf::{Counter, PORT_DATAGRAM, PORT_NONE, PORT_OUTBOUND, RESULT_RESTARTED, SIZE_BUCKETS};
+
+use super::{
+    Attach, DATAGRAM, EmptyCount, ErrorCount, Facts, LocalPort, Lost, OTHER, OUTBOUND, Report, SCHEMA_VERSION,
+    SizeBucket, Transfer, Window,
+    files::{self, Files},
+    listeners, notes,
+};
+use crate::snapshot::Snapshot;
+
+/// Builds the Report of one target over one window.
+#[must_use]
+pub fn build(delta: &Snapshot, facts: &Facts, window: Window, attach: Attach) -> Report {
+    let (listeners, total) = listeners::listeners(delta, facts);
+    let Files { topics, files } = files::files(delta, facts);
+    let lost = lost(delta);
+    let mut report = Report {
+        schema_version: SCHEMA_VERSION,
+        target: facts.target.clone(),
+        window,
+        attach,
+        transfers: transfers(delta),
+        errors: errors(delta),
+        empty: empty(delta),
+        listeners,
+        total,
+        topics,
+        files,
+        lost,
+        notes: Vec::new(),
+    };
+    report.notes = notes::notes(&report, delta, facts);
+    report
+}
+
+/// A port of the contract as a port of the Report.
+pub(super) fn local_port(port: u32) -> Option<LocalPort> {
+    match port {
+        PORT_NONE => None,
+        PORT_OUTBOUND => Some(LocalPort::Entry(OUTBOUND)),
+        PORT_DATAGRAM => Some(LocalPort::Entry(DATAGRAM)),
+        port => Some(u16::try_from(port).map_or(LocalPort::Entry(OTHER), LocalPort::Port)),
+    }
+}
+
+fn transfers(delta: &Snapshot) -> Vec<Transfer> {
+    let kept = delta.transfers.iter().map(|transfer| Transfer {
+        syscall: transfer.id.syscall.name(),
+        source: transfer.id.source.name(),
+        sink: transfer.id.sink.name(),
+        local_port: local_port(transfer.id.port),
+        msg_zerocopy: transfer.id.msg_zerocopy,
+        calls: transfer.calls(),
+        bytes: transfer.bytes,
+        size_histogram: Some(size_histogram(&transfer.sizes)),
+    });
+    let other = delta.other.iter().map(|other| Transfer {
+        syscall: other.syscall.name(),
+        source: other.source.name(),
+        sink: other.sink.name(),
+        local_port: Some(LocalPort::Entry(OTHER)),
+        msg_zerocopy: false,
+        calls: other.tally.calls,
+        bytes: other.tally.bytes,
+        size_histogram: None,
+    });
+    let mut transfers: Vec<_> = kept.chain(other).collect();
+    transfers.sort_by(|a, b| b.bytes.cmp(&a.bytes).then_with(|| a.syscall.cmp(b.syscall)));
+    transfers
+}
+
+fn size_histogram(sizes: &[u64; SIZE_BUCKETS]) -> Vec<SizeBucket> {
+    (0u32..)
+        .zip(sizes)
+        .filter(|(_, calls)| **calls > 0)
+        .map(|(bucket, calls)| SizeBucket {
+            min: 1 << bucket,
+            max: (bucket as usize + 1 < SIZE_BUCKETS).then(|| (1 << (bucket + 1)) - 1),
+            calls: *calls,
+        })
+        .collect()
+}
+
+fn errors(delta: &Snapshot) -> Vec<ErrorCount> {
+    let mut errors: Vec<_> = delta
+        .results
+        .iter()
+        .filter(|result| result.result != 0)
+        .map(|result| ErrorCount {
+            syscall: result.syscall.name(),
+            errno: errno_name(result.result),
+            calls: result.calls,
+        })
+        .collect();
+    errors.sort_by(|a, b| b.calls.cmp(&a.calls).then_with(|| a.syscall.cmp(b.syscall)));
+    errors
+}
+
+fn errno_name(errno: u32) -> String {
+    if errno == RESULT_RESTARTED {
+        return "restarted".to_owned();
+    }
+    let errno = i32::try_from(errno).unwrap_or(0);
+    super::errno::name(errno).map_or_else(|| errno.to_string(), str::to_owned)
+}
+
+fn empty(delta: &Snapshot) -> Vec<EmptyCount> {
+    let mut empty: Vec<_> = delta
+        .results
+        .iter()
+        .filter(|result| result.result == 0)
+        .map(|result| EmptyCount { syscall: result.syscall.name(), calls: result.calls })
+        .collect();
+    empty.sort_by(|a, b| b.calls.cmp(&a.calls).then_with(|| a.syscall.cmp(b.syscall)));
+    empty
+}
+
+fn lost(delta: &Snapshot) -> Lost {
+    let transfers: u64 = delta.other.iter().map(|other| other.tally.bytes).sum();
+    let files: u64 = delta.files_other.bytes.iter().sum();
+    Lost {
+        updates: delta.counter(Counter::TransfersFull)
+            + delta.counter(Counter::FilesFull)
+            + delta.counter(Counter::DirectoriesFull),
+        other_bytes: transfers + files,
+        unknown_endpoint_calls: delta.counter(Counter::EndpointUnknown),
+        unknown_endpoint_bytes: delta.counter(Counter::EndpointUnknownBytes),
+        unknown_length_calls: delta.counter(Counter::LengthUnknown),
+    }
+}

@@ -1,0 +1,167 @@
+//! Socket traffic by listener: egress by path, ratios, and the verdict.
+
+use std::collections::BTreeMap;
+
+use agent_ebpf::{Class, Endpoint, Syscall};
+
+use super::{DATAGRAM, Egress, Facts, Listener, LocalPort, OTHER, OUTBOUND, build::local_port};
+use crate::snapshot::Snapshot;
+
+#[derive(Default)]
+struct Sums {
+    ingress_bytes: u64,
+    egress: Egress,
+}
+
+/// How egress by a call leaves.
+enum Path {
+    ZeroCopy,
+    Copied,
+    Undetermined,
+}
+
+fn path(syscall: Syscall, source: Endpoint, msg_zerocopy: bool) -> Path {
+    match syscall.class() {
+        _ if msg_zerocopy => Path::Undetermined,
+        Class::InKernel if source != Endpoint::Memory => Path::ZeroCopy,
+        _ => Path::Copied,
+    }
+}
+
+/// Every listener that is configured or had traffic, in the order of their ports, then the entries that
+/// are no port; and all together.
+pub(super) fn listeners(delta: &Snapshot, facts: &Facts) -> (Vec<Listener>, Egress) {
+    let mut sums: BTreeMap<LocalPort, Sums> = BTreeMap::new();
+    for known in &facts.listeners {
+        sums.entry(LocalPort::Port(known.port)).or_default();
+    }
+    add_transfers(delta, &mut sums);
+    let mut total = Egress::default();
+    let listeners = sums
+        .into_iter()
+        .map(|(port, sums)| {
+            let egress = sums.egress.with_ratios();
+            total.merge(&egress);
+            listener(&port, sums.ingress_bytes, egress, facts)
+        })
+        .collect();
+    (listeners, total.with_ratios())
+}
+
+/// Egress of all listeners together: what a progress line shows.
+#[must_use]
+pub fn total_egress(delta: &Snapshot) -> Egress {
+    let mut sums = BTreeMap::new();
+    add_transfers(delta, &mut sums);
+    let mut total = Egress::default();
+    for sums in sums.values() {
+        total.merge(&sums.egress);
+    }
+    total.with_ratios()
+}
+
+fn add_transfers(delta: &Snapshot, sums: &mut BTreeMap<LocalPort, Sums>) {
+    for transfer in &delta.transfers {
+        let Some(port) = local_port(transfer.id.port) else { continue };
+        let entry = sums.entry(port).or_default();
+        if transfer.id.source == Endpoint::Socket {
+            entry.ingress_bytes += transfer.bytes;
+        }
+        if transfer.id.sink == Endpoint::Socket {
+            entry.egress.carried_file_bytes += transfer.carried_file_bytes;
+            entry.egress.add(path(transfer.id.syscall, transfer.id.source, transfer.id.msg_zerocopy), transfer.bytes);
+        }
+    }
+    for other in &delta.other {
+        if other.source == Endpoint::Socket {
+            sums.entry(LocalPort::Entry(OTHER)).or_default().ingress_bytes += other.tally.bytes;
+        }
+        if other.sink == Endpoint::Socket {
+            let entry = sums.entry(LocalPort::Entry(OTHER)).or_default();
+            entry.egress.add(path(other.syscall, other.source, false), other.tally.bytes);
+        }
+    }
+}
+
+fn listener(port: &LocalPort, ingress_bytes: u64, egress: Egress, facts: &Facts) -> Listener {
+    let (port, name, protocol) = match port {
+        LocalPort::Port(port) => {
+            let known = facts.listeners.iter().find(|known| known.port == *port);
+            (Some(*port), known.map(|known| known.name.clone()), known.and_then(|known| known.protocol.clone()))
+        }
+        LocalPort::Entry(entry) => (None, Some((*entry).to_owned()), None),
+    };
+    let mut listener = Listener { port, name, protocol, ingress_bytes, egress, verdict: String::new() };
+    listener.verdict = verdict(&listener);
+    listener
+}
+
+impl Egress {
+    fn add(&mut self, path: Path, bytes: u64) {
+        self.egress_bytes += bytes;
+        match path {
+            Path::ZeroCopy => self.zero_copy_bytes += bytes,
+            Path::Copied => self.copied_bytes += bytes,
+            Path::Undetermined => self.undetermined_bytes += bytes,
+        }
+    }
+
+    fn merge(&mut self, other: &Self) {
+        self.egress_bytes += other.egress_bytes;
+        self.zero_copy_bytes += other.zero_copy_bytes;
+        self.copied_bytes += other.copied_bytes;
+        self.undetermined_bytes += other.undetermined_bytes;
+        self.carried_file_bytes += other.carried_file_bytes;
+    }
+
+    /// The same with its ratios, which are only there where there was egress.
+    #[must_use]
+    #[allow(clippy::cast_precision_loss)] // a ratio of two counts below 2^53, in all practice
+    pub fn with_ratios(self) -> Self {
+        let of_egress = |bytes: u64| (self.egress_bytes > 0).then(|| bytes as f64 / self.egress_bytes as f64);
+        Self {
+            zero_copy_ratio: of_egress(self.zero_copy_bytes),
+            copy_ratio: of_egress(self.copied_bytes),
+            // With MSG_ZEROCOPY nobody can tell whether the CPU moved the bytes.
+            copy_amplification: of_egress(self.copied_bytes + self.carried_file_bytes)
+                .filter(|_| self.undetermined_bytes == 0),
+            ..self
+        }
+    }
+}
+
+/// What the numbers of a listener say, in one sentence that claims no more than they do.
+fn verdict(listener: &Listener) -> String {
+    let who = match (&listener.name, listener.port) {
+        (Some(name), Some(port)) => format!("{name} :{port}"),
+        (None, Some(port)) => format!("Port {port}"),
+        (Some(name), None) if name == OUTBOUND => "Connections that it opened itself (outbound)".to_owned(),
+        (Some(name), None) if name == DATAGRAM => "Datagram sockets".to_owned(),
+        (Some(name), None) => name.clone(),
+        (None, None) => "Sockets".to_owned(),
+    };
+    let egress = &listener.egress;
+    if egress.egress_bytes == 0 {
+        return match listener.ingress_bytes {
+            0 => format!("{who} was idle: nothing came in, nothing left."),
+            _ => format!("{who} only took bytes in: nothing left, so there is no zero-copy ratio."),
+        };
+    }
+    let encrypts = listener.protocol.as_deref().is_some_and(|protocol| protocol.ends_with("SSL"));
+    let why = if encrypts && egress.copied_bytes > 0 { ", as on every listener that encrypts in the broker" } else { "" };
+    let mut verdict = if egress.undetermined_bytes > 0 {
+        format!("{who} sent with MSG_ZEROCOPY: which of it was copied cannot be told")
+    } else if egress.copied_bytes == 0 {
+        format!("{who} sent every byte by zero copy")
+    } else if egress.zero_copy_bytes == 0 {
+        format!("{who} sent nothing by zero copy: every byte was copied through user space{why}")
+    } else if egress.copied_bytes < egress.egress_bytes / 10 {
+        format!("{who} sent nearly everything by zero copy, the rest was copied through user space")
+    } else if egress.zero_copy_bytes < egress.egress_bytes / 10 {
+        format!("{who} sent little by zero copy: most was copied through user space{why}")
+    } else {
+        format!("{who} sent a part by zero copy and copied a part through user space{why}")
+    };
+    verdict.push('.');
+    verdict
+}

@@ -1,0 +1,153 @@
+//! The one-shot: attach, watch, report.
+
+use std::{
+    path::Path,
+    time::{Duration, Instant, SystemTime},
+};
+
+use tokio::{
+    signal::unix::{SignalKind, signal},
+    time::{MissedTickBehavior, interval, sleep},
+};
+
+use crate::{
+    cli::{Output, Watch},
+    error::{Error, Status},
+    output::{self, Bytes, Progress, Style},
+    probe::{Probe, Slot},
+    report::{self, Attach, Egress, EndedBy, Facts, KafkaTarget, KnownListener, Report, Window},
+    snapshot::Snapshot,
+    target::{self, Pidfd, Process},
+};
+
+/// How often the progress line is made new. Reading the maps costs the target nothing.
+const PROGRESS: Duration = Duration::from_millis(250);
+
+/// Watches the process that `options` names, and prints its summary.
+///
+/// # Errors
+/// What kept it from watching. A target that ends in the middle is none: its summary is printed.
+pub async fn run(options: &Watch) -> Result<Status, Error> {
+    let Some(pid) = options.pid else {
+        return Err(Error::Usage("which process? Say `--pid PID`, or `zctrace --help`".to_owned()));
+    };
+    let report = watch(pid, options).await?;
+    let text = match options.output {
+        Output::Json => output::json::render(&report)?,
+        Output::Table => {
+            let bytes = if options.bytes { Bytes::Exact } else { Bytes::Human };
+            output::table::render(&report, &Style { bytes, all: options.all, ..Style::detect() })
+        }
+    };
+    output::print(&text)?;
+    Ok(match report.window.ended_by {
+        EndedBy::TargetExit => {
+            eprintln!(
+                "zctrace: process {pid} ended after {:.1} s; what it did until then is above",
+                report.window.seconds
+            );
+            Status::TargetEnded
+        }
+        EndedBy::Duration | EndedBy::Signal => Status::Done,
+    })
+}
+
+async fn watch(pid: u32, options: &Watch) -> Result<Report, Error> {
+    let proc = Path::new("/proc");
+    // The descriptor comes first: while it says that the process lives, its PID names no other one.
+    let process = target::inspect(proc, pid)?;
+    let pidfd = Pidfd::open(pid)?;
+    let mut facts = facts(proc, &process);
+    let mut probe = Probe::attach(options.attach, 1)?;
+    let mut unknown_listeners = None;
+    let slot = probe.watch(pid, || {
+        target::listening_ports(proc, pid).unwrap_or_else(|error| {
+            unknown_listeners = Some(format!("{error} Connections of listeners opened before are shown as outbound."));
+            Default::default()
+        })
+    })?;
+    let (start, started) = (SystemTime::now(), Instant::now());
+    facts.problems.extend(unknown_listeners);
+    let ended_by = wait(&probe, slot, &pidfd, options.duration, &facts.target.name, started).await?;
+    probe.stop(slot)?;
+    let seconds = started.elapsed().as_secs_f64();
+    let delta = probe.snapshot(slot)?.since(&Snapshot::default());
+    if facts.io_uring != Some(true) {
+        facts.io_uring = target::io_uring_in_use(proc, pid).or(facts.io_uring);
+    }
+    let window = Window { start: humantime::format_rfc3339_millis(start).to_string(), seconds, ended_by };
+    let attach = Attach { leg: probe.leg().name().to_owned(), reason: probe.reason().to_owned() };
+    Ok(report::build(&delta, &facts, window, attach))
+}
+
+async fn wait(
+    probe: &Probe,
+    slot: Slot,
+    pidfd: &Pidfd,
+    duration: Option<Duration>,
+    name: &str,
+    started: Instant,
+) -> Result<EndedBy, Error> {
+    let signals = |kind| signal(kind).map_err(|error| Error::Other(format!("signals can't be waited for: {error}")));
+    let (mut interrupt, mut terminate) = (signals(SignalKind::interrupt())?, signals(SignalKind::terminate())?);
+    let progress = Progress::start(duration, name);
+    let mut tick = interval(PROGRESS);
+    tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let over = sleep(duration.unwrap_or(Duration::MAX));
+    tokio::pin!(over);
+    let ended_by = loop {
+        tokio::select! {
+            biased;
+            () = pidfd.ended() => break EndedBy::TargetExit,
+            _ = interrupt.recv() => break EndedBy::Signal,
+            _ = terminate.recv() => break EndedBy::Signal,
+            () = &mut over => break EndedBy::Duration,
+            _ = tick.tick(), if progress.is_shown() => {
+                progress.update(started.elapsed(), &egress(&probe.transfers(slot)?));
+            }
+        }
+    };
+    progress.finish();
+    Ok(ended_by)
+}
+
+/// Egress so far.
+fn egress(snapshot: &Snapshot) -> Egress {
+    report::total_egress(snapshot)
+}
+
+/// What can be known of a process beside its calls.
+fn facts(proc: &Path, process: &Process) -> Facts {
+    let mut facts = Facts {
+        target: report::Target {
+            pid: process.pid,
+            name: process.comm.clone(),
+            command: process.command.clone(),
+            kafka: None,
+        },
+        listeners: Vec::new(),
+        log_dir_inodes: Default::default(),
+        io_uring: target::io_uring_in_use(proc, process.pid),
+        compat: process.compat,
+        problems: Vec::new(),
+    };
+    if crate::kafka::detect(process) {
+        let broker = crate::kafka::broker(proc, process);
+        facts.target.name = broker.node_id.map_or_else(|| "kafka".to_owned(), |id| format!("kafka broker {id}"));
+        facts.listeners = broker
+            .listeners
+            .iter()
+            .map(|l| KnownListener { port: l.port, name: l.name.clone(), protocol: l.protocol.clone() })
+            .collect();
+        facts.log_dir_inodes = broker.log_dirs.iter().filter_map(|dir| dir.inode).collect();
+        facts.target.kafka = Some(KafkaTarget {
+            node_id: broker.node_id,
+            cluster_id: broker.cluster_id,
+            version: broker.version,
+            config: broker.config,
+            log_dirs: broker.log_dirs.into_iter().map(|dir| dir.path).collect(),
+        });
+        facts.problems = broker.problems;
+    }
+    facts
+}

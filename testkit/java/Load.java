@@ -1,0 +1,168 @@
+import java.io.FileReader;
+import java.time.Duration;
+import java.util.ArrayList;
+import java.util.HashMap;
+import java.util.List;
+import java.util.Map;
+import java.util.Optional;
+import java.util.Properties;
+import java.util.Random;
+import java.util.concurrent.atomic.AtomicReference;
+import org.apache.kafka.clients.admin.Admin;
+import org.apache.kafka.clients.admin.NewTopic;
+import org.apache.kafka.clients.consumer.ConsumerRecord;
+import org.apache.kafka.clients.consumer.KafkaConsumer;
+import org.apache.kafka.clients.producer.KafkaProducer;
+import org.apache.kafka.clients.producer.ProducerRecord;
+import org.apache.kafka.common.Metric;
+import org.apache.kafka.common.MetricName;
+import org.apache.kafka.common.PartitionInfo;
+import org.apache.kafka.common.TopicPartition;
+import org.apache.kafka.common.serialization.ByteArrayDeserializer;
+import org.apache.kafka.common.serialization.ByteArraySerializer;
+
+/**
+ * The load of the tests: one job for each run, settings as name=value, the result as one line of JSON.
+ *
+ * <pre>
+ * Load create  config=FILE topic=T partitions=N
+ * Load produce config=FILE topic=T bytes=N record=R batch=B linger=MS
+ * Load consume config=FILE topic=T
+ * </pre>
+ *
+ * The file holds what every Kafka client needs: bootstrap.servers and the security settings.
+ */
+public final class Load {
+    /** After so long without any progress, a job has failed. */
+    private static final long STALLED_MILLIS = 60_000;
+
+    public static void main(String[] args) throws Exception {
+        Map<String, String> given = new HashMap<>();
+        for (int i = 1; i < args.length; i++) {
+            String[] pair = args[i].split("=", 2);
+            given.put(pair[0], pair[1]);
+        }
+        Properties config = new Properties();
+        try (FileReader reader = new FileReader(given.get("config"))) {
+            config.load(reader);
+        }
+        String topic = given.get("topic");
+        switch (args[0]) {
+            case "create" -> create(config, topic, Integer.parseInt(given.get("partitions")));
+            case "produce" -> produce(config, topic, given);
+            case "consume" -> consume(config, topic);
+            default -> throw new IllegalArgumentException("unknown job " + args[0]);
+        }
+    }
+
+    private static void create(Properties config, String topic, int partitions) throws Exception {
+        long start = System.nanoTime();
+        try (Admin admin = Admin.create(config)) {
+            admin.createTopics(List.of(new NewTopic(topic, Optional.of(partitions), Optional.empty()))).all().get();
+        }
+        print(0, 0, 0, 0, start, System.nanoTime());
+    }
+
+    private static void produce(Properties config, String topic, Map<String, String> given) throws Exception {
+        long bytes = Long.parseLong(given.get("bytes"));
+        int recordBytes = Integer.parseInt(given.get("record"));
+        config.put("acks", "all");
+        config.put("compression.type", "none");
+        config.put("batch.size", given.get("batch"));
+        config.put("linger.ms", given.get("linger"));
+        config.put("max.request.size", Integer.toString(Math.max(1 << 20, 2 * recordBytes)));
+        config.put("buffer.memory", "67108864");
+        byte[] value = new byte[recordBytes];
+        new Random(1).nextBytes(value);
+        AtomicReference<Exception> failure = new AtomicReference<>();
+        long start = System.nanoTime();
+        try (KafkaProducer<byte[], byte[]> producer =
+                new KafkaProducer<>(config, new ByteArraySerializer(), new ByteArraySerializer())) {
+            int partitions = producer.partitionsFor(topic).size();
+            long sent = 0;
+            long records = 0;
+            while (sent < bytes && failure.get() == null) {
+                int size = (int) Math.min(recordBytes, bytes - sent);
+                byte[] payload = size == recordBytes ? value : java.util.Arrays.copyOf(value, size);
+                // The partition is said, so that every run fills them alike.
+                producer.send(new ProducerRecord<>(topic, (int) (records % partitions), null, payload), (done, error) -> {
+                    if (error != null) {
+                        failure.compareAndSet(null, error);
+                    }
+                });
+                sent += size;
+                records++;
+            }
+            producer.flush();
+            if (failure.get() != null) {
+                throw failure.get();
+            }
+            long end = System.nanoTime();
+            Metric incoming = total(producer.metrics(), "incoming-byte-total");
+            Metric outgoing = total(producer.metrics(), "outgoing-byte-total");
+            producer.close();
+            print(records, sent, value(incoming), value(outgoing), start, end);
+        }
+    }
+
+    private static void consume(Properties config, String topic) {
+        config.put("enable.auto.commit", "false");
+        config.put("max.partition.fetch.bytes", "8388608");
+        config.put("fetch.max.bytes", "52428800");
+        config.put("max.poll.records", "20000");
+        config.put("receive.buffer.bytes", "1048576");
+        long start = System.nanoTime();
+        try (KafkaConsumer<byte[], byte[]> consumer =
+                new KafkaConsumer<>(config, new ByteArrayDeserializer(), new ByteArrayDeserializer())) {
+            List<TopicPartition> partitions = new ArrayList<>();
+            for (PartitionInfo info : consumer.partitionsFor(topic)) {
+                partitions.add(new TopicPartition(topic, info.partition()));
+            }
+            consumer.assign(partitions);
+            consumer.seekToBeginning(partitions);
+            Map<TopicPartition, Long> ends = consumer.endOffsets(partitions);
+            long bytes = 0;
+            long records = 0;
+            long lastProgress = System.nanoTime();
+            while (ends.entrySet().stream().anyMatch(end -> consumer.position(end.getKey()) < end.getValue())) {
+                long before = records;
+                for (ConsumerRecord<byte[], byte[]> record : consumer.poll(Duration.ofMillis(500))) {
+                    records++;
+                    bytes += Math.max(0, record.serializedKeySize()) + Math.max(0, record.serializedValueSize());
+                }
+                long now = System.nanoTime();
+                if (records > before) {
+                    lastProgress = now;
+                } else if (now - lastProgress > STALLED_MILLIS * 1_000_000) {
+                    throw new IllegalStateException("no record came for a minute; " + records + " came before");
+                }
+            }
+            long end = System.nanoTime();
+            Metric incoming = total(consumer.metrics(), "incoming-byte-total");
+            Metric outgoing = total(consumer.metrics(), "outgoing-byte-total");
+            // Closing ends the fetch sessions: requests and answers that count too.
+            consumer.close();
+            print(records, bytes, value(incoming), value(outgoing), start, end);
+        }
+    }
+
+    /** A client-wide metric: the one without a node in its tags. It can be read after the client is closed. */
+    private static Metric total(Map<MetricName, ? extends Metric> metrics, String name) {
+        for (Map.Entry<MetricName, ? extends Metric> metric : metrics.entrySet()) {
+            if (metric.getKey().name().equals(name) && !metric.getKey().tags().containsKey("node-id")) {
+                return metric.getValue();
+            }
+        }
+        throw new IllegalStateException("this client has no metric " + name);
+    }
+
+    private static long value(Metric metric) {
+        return ((Number) metric.metricValue()).longValue();
+    }
+
+    private static void print(long records, long bytes, long incoming, long outgoing, long start, long end) {
+        System.out.printf(java.util.Locale.ROOT,
+                "{\"records\":%d,\"bytes\":%d,\"incoming_bytes\":%d,\"outgoing_bytes\":%d,\"seconds\":%.3f}%n",
+                records, bytes, incoming, outgoing, (end - start) / 1e9);
+    }
+}

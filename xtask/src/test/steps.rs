@@ -1,0 +1,113 @@
+//! The steps of `cargo xtask test`, in their order.
+
+use std::{path::Path, process::Command};
+
+use anyhow::Context;
+use testkit::cache::{self, CacheError};
+
+use super::tally::{Tally, cargo_test};
+use crate::{
+    bpf,
+    command::{install, quietly, root, run},
+};
+
+/// Debian's packages that tests use: strace counts beside zctrace, setpriv and unshare (util-linux) make bad days.
+const PACKAGES: [&str; 2] = ["strace", "util-linux"];
+const TRACEFS: &str = "/sys/kernel/tracing";
+const CARGO_DENY: &str = "0.20.2";
+
+/// A step; its error counts as one failed test.
+pub(super) struct Step {
+    pub(super) name: &'static str,
+    pub(super) run: fn() -> anyhow::Result<Tally>,
+}
+
+pub(super) fn steps(quick: bool) -> Vec<Step> {
+    let step = |name, run| Step { name, run };
+    if quick {
+        return vec![step("format", format), step("lints", lints), step("unit tests", unit_tests)];
+    }
+    vec![
+        step("what the tests need", needs),
+        step("format", format),
+        step("lints", lints),
+        step("the committed eBPF object is what its source gives", object),
+        step("tests", tests),
+        step("documentation", documentation),
+        step("licences and sources of dependencies", licences),
+    ]
+}
+
+fn cargo(arguments: &[&str]) -> Command {
+    let mut command = Command::new("cargo");
+    command.current_dir(root()).args(arguments);
+    command
+}
+
+fn needs() -> anyhow::Result<Tally> {
+    install(&PACKAGES)?;
+    if !Path::new(TRACEFS).join("events").is_dir() {
+        quietly(Command::new("mount").args(["-t", "tracefs", "none", TRACEFS]))
+            .context("the leg `tracepoint` needs tracefs")?;
+    }
+    Ok(Tally::ONE)
+}
+
+fn format() -> anyhow::Result<Tally> {
+    run(&mut cargo(&["fmt", "--all", "--check"]))?;
+    Ok(Tally::ONE)
+}
+
+fn lints() -> anyhow::Result<Tally> {
+    run(&mut cargo(&["clippy", "--workspace", "--all-targets", "--locked", "--", "-D", "warnings"]))?;
+    Ok(Tally::ONE)
+}
+
+fn object() -> anyhow::Result<Tally> {
+    bpf::run(&bpf::Options { check: true })?;
+    Ok(Tally::ONE)
+}
+
+fn unit_tests() -> anyhow::Result<Tally> {
+    cargo_test(&mut cargo(&["test", "--workspace", "--locked", "--lib", "--bins", "--no-fail-fast"]))
+}
+
+fn tests() -> anyhow::Result<Tally> {
+    cargo_test(&mut cargo(&["test", "--workspace", "--locked", "--no-fail-fast"]))
+}
+
+fn documentation() -> anyhow::Result<Tally> {
+    run(cargo(&["doc", "--workspace", "--no-deps", "--locked"]).env("RUSTDOCFLAGS", "-D warnings"))?;
+    Ok(Tally::ONE)
+}
+
+/// Advisories are not checked: their database is a repository that can't be reached from everywhere tests run.
+fn licences() -> anyhow::Result<Tally> {
+    let dir = cache::ensure(&cache::root()?, "cargo-deny", CARGO_DENY, |dir| -> Result<(), Failed> {
+        let mut install = cargo(&["install", "cargo-deny", "--locked", "--version", CARGO_DENY, "--root"]);
+        install.arg(dir).arg("--target-dir").arg(dir.join("build"));
+        quietly(&mut install)?;
+        std::fs::remove_dir_all(dir.join("build")).context("the build of cargo-deny could not be removed")?;
+        Ok(())
+    })
+    .map_err(|failed| failed.0)?;
+    let mut deny = Command::new(dir.join("bin/cargo-deny"));
+    run(deny.current_dir(root()).args(["--offline", "--workspace", "check", "licenses", "bans", "sources"]))?;
+    println!("advisories were not checked: their database is not reachable here (`cargo deny check advisories` does it)");
+    Ok(Tally::ONE)
+}
+
+/// An error that the cache can pass on.
+struct Failed(anyhow::Error);
+
+impl From<CacheError> for Failed {
+    fn from(error: CacheError) -> Self {
+        Self(error.into())
+    }
+}
+
+impl From<anyhow::Error> for Failed {
+    fn from(error: anyhow::Error) -> Self {
+        Self(error)
+    }
+}

@@ -38,7 +38,6 @@ impl Progress {
         // Cut, not wrapped, where the terminal is narrow.
         bar.set_style(ProgressStyle::with_template("{wide_msg}").unwrap_or_else(|_| ProgressStyle::default_spinner()));
         bar.set_message(first_line(duration, target_name));
-        bar.tick();
         Self { bar, duration }
     }
 
@@ -51,7 +50,6 @@ impl Progress {
     /// Shows what was counted so far. Call it about four times a second.
     pub fn update(&self, elapsed: Duration, egress: &Egress) {
         self.bar.set_message(line(elapsed, self.duration, egress));
-        self.bar.tick();
     }
 
     /// Takes the line away.

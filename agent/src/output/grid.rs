@@ -157,6 +157,15 @@ impl Grid {
         full.below_names(style).or_else(|| short.below_names(style)).unwrap_or_else(|| full.lists(style))
     }
 
+    /// Without a column that has nothing to say in any row.
+    pub(super) fn without_empty(mut self) -> Self {
+        let empty = |grid: &Self, i: usize| grid.rows.iter().all(|(cells, _)| cells[i].text.is_empty());
+        while let Some(column) = (0..self.columns.len()).find(|i| empty(&self, *i)) {
+            self = self.without(column);
+        }
+        self
+    }
+
     fn plain(mut self) -> Self {
         while let Some(ornament) = self.columns.iter().position(|column| column.ornament) {
             self = self.without(ornament);

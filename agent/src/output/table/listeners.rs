@@ -46,7 +46,7 @@ fn grid(report: &Report, short: bool, with_undetermined: bool, style: &Style) ->
     }
     let ingress = sum(report.listeners.iter().map(|listener| listener.ingress_bytes));
     grid.sums(row(["total".to_owned(), String::new()], &report.total, ingress, with_undetermined, style));
-    grid
+    grid.without_empty()
 }
 
 fn row(names: [String; 2], egress: &Egress, ingress: u128, with_undetermined: bool, style: &Style) -> Vec<Cell> {

@@ -47,6 +47,14 @@ fn a_process_that_did_nothing() {
 }
 
 #[test]
+fn a_process_without_protocols_has_no_column_for_them() {
+    let mut report = sample::broker();
+    assert!(render(&report, &style(120)).contains("protocol"));
+    report.listeners.iter_mut().for_each(|listener| listener.protocol = None);
+    assert!(!render(&report, &style(120)).contains("protocol"));
+}
+
+#[test]
 fn the_colours() {
     golden("colors-120", &render(&sample::everything(), &Style { color: true, ..style(120) }).replace('\u{1b}', "ESC"));
 }

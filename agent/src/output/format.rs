@@ -112,6 +112,12 @@ pub(super) fn percent(part: u64, whole: u64, digits: u32) -> Option<String> {
     })
 }
 
+/// The same where `part` may be more than is known: rounded down.
+pub(super) fn percent_at_least(part: u64, whole: u64, digits: u32) -> Option<String> {
+    let steps = (u128::from(part) * 100 * 10_u128.pow(digits)).checked_div(whole.into())?;
+    Some(format!("{} %", decimal(steps, digits)))
+}
+
 /// `a / b`, rounded half up.
 fn rounded(a: u128, b: u128) -> Option<u128> {
     (2 * a + b).checked_div(2 * b)
@@ -199,6 +205,9 @@ mod tests {
         assert_eq!(super::percent(99_996, 100_000, 1).unwrap(), ">99.9 %");
         assert_eq!(super::percent(1, 100_000, 1).unwrap(), "<0.1 %");
         assert_eq!(super::percent(498, 1000, 1).unwrap(), "49.8 %");
+        assert_eq!(percent_at_least(99_999, 100_000, 2).unwrap(), "99.99 %");
+        assert_eq!(percent_at_least(0, 7, 1).unwrap(), "0.0 %");
+        assert_eq!(percent_at_least(0, 0, 1), None);
     }
 
     #[test]

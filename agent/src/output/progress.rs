@@ -8,7 +8,7 @@ use std::{
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use super::{
-    format::{human, percent},
+    format::{human, percent, percent_at_least},
     text::clean,
 };
 use crate::report::Egress;
@@ -38,7 +38,6 @@ impl Progress {
         // Cut, not wrapped, where the terminal is narrow.
         bar.set_style(ProgressStyle::with_template("{wide_msg}").unwrap_or_else(|_| ProgressStyle::default_spinner()));
         bar.set_message(first_line(duration, target_name));
-        bar.tick();
         Self { bar, duration }
     }
 
@@ -51,7 +50,6 @@ impl Progress {
     /// Shows what was counted so far. Call it about four times a second.
     pub fn update(&self, elapsed: Duration, egress: &Egress) {
         self.bar.set_message(line(elapsed, self.duration, egress));
-        self.bar.tick();
     }
 
     /// Takes the line away.
@@ -70,8 +68,13 @@ fn first_line(duration: Option<Duration>, target_name: &str) -> String {
 
 fn line(elapsed: Duration, duration: Option<Duration>, egress: &Egress) -> String {
     let of = duration.map(|duration| format!(" of {}", time(duration, false))).unwrap_or_default();
-    let egress = match percent(egress.zero_copy_bytes, egress.egress_bytes, 1) {
-        Some(share) => format!("egress {}, {share} zero copy", human(egress.egress_bytes.into())),
+    let (zero_copy, all) = (egress.zero_copy_bytes, egress.egress_bytes);
+    let share = match egress.undetermined_bytes {
+        0 => percent(zero_copy, all, 1),
+        _ => percent_at_least(zero_copy, all, 1).map(|share| format!("at least {share}")),
+    };
+    let egress = match share {
+        Some(share) => format!("egress {}, {share} zero copy", human(all.into())),
         None => "no egress yet".to_owned(),
     };
     format!("{}{of}  {egress}  (Ctrl-C ends)", time(elapsed, true))
@@ -116,6 +119,8 @@ mod tests {
             "3.2 s of 10 s  egress 812 MiB, 49.8 % zero copy  (Ctrl-C ends)"
         );
         assert_eq!(line(millis(0), None, &Egress::default()), "0.0 s  no egress yet  (Ctrl-C ends)");
+        let undetermined = Egress { undetermined_bytes: 1, ..egress(MIB, 3 * MIB) };
+        assert!(line(millis(1), None, &undetermined).contains("egress 3.00 MiB, at least 33.3 % zero copy"));
         assert!(line(millis(1), None, &egress(MIB * MIB - 1, MIB * MIB)).contains(">99.9 % zero copy"));
     }
 

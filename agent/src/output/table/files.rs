@@ -38,7 +38,7 @@ pub(super) fn topics(report: &Report, style: &Style) -> String {
         );
     }
     sums(&mut grid, &report.topics.iter().map(moved_topic).collect::<Vec<_>>(), shown, "partitions", false, style);
-    title(heading, "bytes of its log segments, largest first", style)
+    title(heading, "traffic of its log segments, largest first", style)
         + &Grid::render(&grid, &grid, style)
         + &all_hint(report.topics.len(), shown, style)
 }

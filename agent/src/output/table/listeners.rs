@@ -4,7 +4,7 @@ use super::{absent, listener_name, sum, title};
 use crate::{
     output::{
         Style,
-        format::percent,
+        format::{percent, percent_at_least},
         grid::{Cell, Column, Grid, explanation},
         text::{Ink, clean, tied},
     },
@@ -21,7 +21,7 @@ pub(super) fn section(report: &Report, style: &Style) -> String {
     let with_undetermined = report.total.undetermined_bytes > 0;
     let [full, short] = [false, true].map(|short| grid(report, short, with_undetermined, style));
     let table = Grid::render(&full, &short, style);
-    title("By listener", "bytes through its sockets", style) + &table + &explanations(report, style)
+    title("By listener", "traffic of its sockets", style) + &table + &explanations(report, style)
 }
 
 fn grid(report: &Report, short: bool, with_undetermined: bool, style: &Style) -> Grid {
@@ -46,11 +46,11 @@ fn grid(report: &Report, short: bool, with_undetermined: bool, style: &Style) ->
     }
     let ingress = sum(report.listeners.iter().map(|listener| listener.ingress_bytes));
     grid.sums(row(["total".to_owned(), String::new()], &report.total, ingress, with_undetermined, style));
-    grid
+    grid.without_empty()
 }
 
 fn row(names: [String; 2], egress: &Egress, ingress: u128, with_undetermined: bool, style: &Style) -> Vec<Cell> {
-    let ratio = egress.zero_copy_ratio.and_then(|_| percent(egress.zero_copy_bytes, egress.egress_bytes, 2));
+    let ratio = egress.zero_copy_ratio.and_then(|_| zero_copy_share(egress, style));
     let moved = u128::from(egress.copied_bytes) + u128::from(egress.carried_file_bytes);
     let amplification = egress.copy_amplification.and_then(|_| style.amplification(moved, egress.egress_bytes.into()));
     let [name, protocol] = names;
@@ -69,6 +69,16 @@ fn row(names: [String; 2], egress: &Egress, ingress: u128, with_undetermined: bo
     cells.push(style.bytes(ingress).into());
     cells.push(bar(egress, style).into());
     cells
+}
+
+/// A lower bound where some of the egress may or may not have been copied.
+fn zero_copy_share(egress: &Egress, style: &Style) -> Option<String> {
+    let (part, whole) = (egress.zero_copy_bytes, egress.egress_bytes);
+    if egress.undetermined_bytes == 0 {
+        return percent(part, whole, 2);
+    }
+    let at_least = if style.unicode { "≥" } else { ">=" };
+    percent_at_least(part, whole, 2).map(|share| format!("{at_least} {share}"))
 }
 
 /// A count in the colour of its path; nothing is nothing in every colour.
@@ -125,8 +135,8 @@ fn explanations(report: &Report, style: &Style) -> String {
     }
     if report.total.undetermined_bytes > 0 {
         sentences.push(
-            "Not known: sent with MSG_ZEROCOPY; nobody can tell whether it was copied, so there is no copy amplification \
-             (\"-\")."
+            "Not known: sent with MSG_ZEROCOPY; nobody can tell whether it was copied, so the zero-copy ratio is the least it \
+             can be, and there is no copy amplification (\"-\")."
                 .to_owned(),
         );
     }

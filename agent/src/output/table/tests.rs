@@ -47,13 +47,21 @@ fn a_process_that_did_nothing() {
 }
 
 #[test]
+fn a_process_without_protocols_has_no_column_for_them() {
+    let mut report = sample::broker();
+    assert!(render(&report, &style(120)).contains("protocol"));
+    report.listeners.iter_mut().for_each(|listener| listener.protocol = None);
+    assert!(!render(&report, &style(120)).contains("protocol"));
+}
+
+#[test]
 fn the_colours() {
     golden("colors-120", &render(&sample::everything(), &Style { color: true, ..style(120) }).replace('\u{1b}', "ESC"));
 }
 
-/// Every form of the tables, at every width.
-fn every_style() -> impl Iterator<Item = Style> {
-    (40..=200).flat_map(|width| {
+/// Every form of the tables at each width.
+fn every_style(widths: impl Iterator<Item = usize>) -> impl Iterator<Item = Style> {
+    widths.flat_map(|width| {
         [Bytes::Human, Bytes::Exact].into_iter().flat_map(move |bytes| {
             [(false, false), (true, true)].map(|(unicode, all)| Style { bytes, unicode, all, ..style(width) })
         })
@@ -63,7 +71,7 @@ fn every_style() -> impl Iterator<Item = Style> {
 #[test]
 fn nothing_is_wider_than_the_terminal_and_no_number_is_broken() {
     let report = sample::everything();
-    for style in every_style() {
+    for style in every_style((40..140).step_by(3).chain(WIDTHS)) {
         let text = render(&report, &style);
         for line in text.lines() {
             assert!(width(line) <= style.width, "{style:?}\n{line}");
@@ -91,7 +99,7 @@ fn nothing_is_wider_than_the_terminal_and_no_number_is_broken() {
 #[test]
 fn a_file_gets_no_escape_and_ascii_where_asked() {
     for report in [sample::broker(), sample::everything(), sample::idle(), sample::hostile()] {
-        for style in every_style() {
+        for style in every_style(WIDTHS.into_iter()) {
             let text = render(&report, &style);
             assert!(text.chars().all(|c| c == '\n' || !c.is_control()), "{text:?}");
             assert!(style.unicode || text.is_ascii(), "{text:?}");

@@ -43,4 +43,5 @@ pub struct Offsets {
     pub socket_sk: u32,
     pub sock_family: u32,
     pub sock_num: u32,
+    pub inet_sock_sport: u32,
 }

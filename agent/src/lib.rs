@@ -9,11 +9,11 @@ compile_error!("zctrace watches Linux system calls through eBPF: build it for a 
 pub mod cli;
 // pub mod doctor;
 pub mod error;
-// pub mod exercise;
+pub mod exercise;
 pub mod kafka;
-// pub mod output;
+pub mod output;
 pub mod probe;
 pub mod report;
 pub mod snapshot;
 pub mod target;
-// pub mod watch;
+pub mod watch;

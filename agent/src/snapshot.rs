@@ -117,8 +117,7 @@ impl Snapshot {
         let transfers_before: BTreeMap<_, _> = earlier.transfers.iter().map(|t| (t.id, t)).collect();
         let other_before: BTreeMap<_, _> =
             earlier.other.iter().map(|t| ((t.syscall, t.source, t.sink), t.tally)).collect();
-        let results_before: BTreeMap<_, _> =
-            earlier.results.iter().map(|r| ((r.syscall, r.result), r.calls)).collect();
+        let results_before: BTreeMap<_, _> = earlier.results.iter().map(|r| ((r.syscall, r.result), r.calls)).collect();
         let files_before: BTreeMap<_, _> = earlier.files.iter().map(|f| (f.inode, f.moved)).collect();
         Self {
             transfers: self
@@ -132,8 +131,7 @@ impl Snapshot {
                 .iter()
                 .map(|now| {
                     let before = other_before.get(&(now.syscall, now.source, now.sink)).copied().unwrap_or_default();
-                    let tally =
-                        Tally { calls: now.tally.calls - before.calls, bytes: now.tally.bytes - before.bytes };
+                    let tally = Tally { calls: now.tally.calls - before.calls, bytes: now.tally.bytes - before.bytes };
                     OtherTransfer { tally, ..*now }
                 })
                 .filter(|other| other.tally.calls > 0)

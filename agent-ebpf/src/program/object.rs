@@ -86,7 +86,7 @@ impl Object {
         match probe::<u16>(sock, offset!(sock_family))? {
             AF_INET | AF_INET6 => {
                 let kind = probe::<u16>(socket, offset!(socket_type))?;
-                let port = probe::<u16>(sock, offset!(sock_num))?;
+                let port = local_port(sock)?;
                 self.kind = Endpoint::Socket;
                 self.port = if kind != SOCK_STREAM && kind != SOCK_SEQPACKET {
                     PORT_DATAGRAM
@@ -120,13 +120,21 @@ impl Object {
         let sock = probe::<u64>(socket, offset!(socket_sk))?;
         let family = probe::<u16>(sock, offset!(sock_family))?;
         if family == AF_INET || family == AF_INET6 {
-            let port = probe::<u16>(sock, offset!(sock_num))?;
+            let port = local_port(sock)?;
             let word = LISTENERS.get_ptr_mut(listener_index(target, port))?;
             // SAFETY: the index is below the length of the value; a byte is stored in one go.
             unsafe { *word.cast::<u8>().add(port as usize % PORTS_PER_WORD) = 1 };
         }
         Some(())
     }
+}
+
+/// Local port of a `struct sock`. A connection that its peer has reset gives its port back (`__inet_put_port` zeroes
+/// `inet_num`), also in the middle of the call that is counted here; its `inet_sport`, in network order, stays.
+#[inline(always)]
+fn local_port(sock: u64) -> Option<u16> {
+    let port = probe::<u16>(sock, offset!(sock_num))?;
+    if port != 0 { Some(port) } else { Some(u16::from_be(probe::<u16>(sock, offset!(inet_sock_sport))?)) }
 }
 
 #[inline(always)]

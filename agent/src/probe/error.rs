@@ -17,7 +17,9 @@ pub enum ProbeError {
         reason: String,
     },
     /// BTF without something that is needed.
-    #[error("this kernel's type information has no `{member}`: zctrace does not know its layout. Please report the kernel's version")]
+    #[error(
+        "this kernel's type information has no `{member}`: zctrace does not know its layout. Please report the kernel's version"
+    )]
     UnknownLayout {
         /// `structure.member`.
         member: String,
@@ -46,7 +48,9 @@ pub enum ProbeError {
     )]
     NoTracefs,
     /// The verifier.
-    #[error("the kernel's verifier rejected zctrace's program `{program}`. Please report it with the end of its log:\n{log}")]
+    #[error(
+        "the kernel's verifier rejected zctrace's program `{program}`. Please report it with the end of its log:\n{log}"
+    )]
     Rejected {
         /// Name of the program.
         program: String,

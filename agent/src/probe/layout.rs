@@ -98,6 +98,7 @@ impl Layout {
             socket_sk: at("socket", "sk")?,
             sock_family: at("sock", "__sk_common.skc_family")?,
             sock_num: at("sock", "__sk_common.skc_num")?,
+            inet_sock_sport: at("inet_sock", "inet_sport")?,
             ..registers
         })
     }

@@ -127,8 +127,7 @@ mod tests {
         assert_eq!(legs(LegChoice::Raw, ALL), [Leg::Raw]);
         let refused = candidates(LegChoice::Raw, KernelFacts { raw_sys_exit: false, ..ALL }).unwrap_err();
         assert!(refused.starts_with("raw: "), "{refused}");
-        let refused =
-            candidates(LegChoice::Tracepoint, KernelFacts { syscall_tracepoints: false, ..ALL }).unwrap_err();
+        let refused = candidates(LegChoice::Tracepoint, KernelFacts { syscall_tracepoints: false, ..ALL }).unwrap_err();
         assert!(refused.contains("mount -t tracefs"), "{refused}");
     }
 

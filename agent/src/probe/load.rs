@@ -24,8 +24,8 @@ const TRACEFS: [&str; 2] = ["/sys/kernel/tracing", "/sys/kernel/debug/tracing"];
 const LOG_LINES: usize = 15;
 
 pub(super) fn attach(choice: LegChoice, max_targets: u16) -> Result<(Ebpf, Leg, String), ProbeError> {
-    let bytes = fs::read(VMLINUX)
-        .map_err(|error| ProbeError::NoBtf { path: VMLINUX.to_owned(), reason: error.to_string() })?;
+    let bytes =
+        fs::read(VMLINUX).map_err(|error| ProbeError::NoBtf { path: VMLINUX.to_owned(), reason: error.to_string() })?;
     let layout = Layout::parse(&bytes)?;
     let btf = Btf::parse(&bytes, Endianness::default())
         .map_err(|error| ProbeError::NoBtf { path: VMLINUX.to_owned(), reason: chain(&error) })?;

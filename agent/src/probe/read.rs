@@ -111,12 +111,7 @@ fn files(ebpf: &Ebpf, slot: u16) -> Result<Vec<File>, ProbeError> {
     for entry in files.iter() {
         let (key, value) = entry.map_err(|error| failed(NAME, &error))?;
         if key.target == u32::from(slot) {
-            read.push(File {
-                inode: key.inode,
-                moved: value.moved,
-                directory: value.parent,
-                name: text(&value.name),
-            });
+            read.push(File { inode: key.inode, moved: value.moved, directory: value.parent, name: text(&value.name) });
         }
     }
     read.sort_by_key(|file| file.inode);

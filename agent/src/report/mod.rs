@@ -25,6 +25,8 @@ pub const DATAGRAM: &str = "datagram";
 /// Name of the entry that takes what found its map full.
 pub const OTHER: &str = "(other)";
 
+pub mod sizes;
+
 /// What one target did in one window.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Report {

@@ -33,7 +33,8 @@ impl Pidfd {
             Errno::SRCH => TargetError::NoProcess(pid),
             other => no_pidfd(other.to_string()),
         })?;
-        let fd = AsyncFd::new(fd).map_err(|error| no_pidfd(error.to_string()))?;
+        // SAFETY: an `OwnedFd` is the same descriptor all its life.
+        let fd = unsafe { AsyncFd::register(fd) }.map_err(|error| no_pidfd(error.to_string()))?;
         Ok(Self { fd })
     }
 

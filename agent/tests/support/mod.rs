@@ -1,6 +1,6 @@
 //! What the privileged tests share: the built `zctrace`, processes to watch, and a look at what is loaded in the
 //! kernel.
-#![allow(dead_code, clippy::unwrap_used, clippy::expect_used, clippy::panic)] // each test file uses a part
+#![allow(dead_code, missing_docs, unreachable_pub, clippy::unwrap_used, clippy::expect_used, clippy::panic)] // each test file uses a part
 
 use std::{
     io::{BufRead, BufReader, Read},

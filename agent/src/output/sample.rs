@@ -1,0 +1,335 @@
+//! A Report with everything in it that one can hold, for the tests of every output.
+
+use crate::report::{
+    Attach, DATAGRAM, Egress, EmptyCount, EndedBy, ErrorCount, FileTraffic, KafkaTarget, Listener, LocalPort, Lost,
+    Note, OTHER, OUTBOUND, Report, SCHEMA_VERSION, SizeBucket, Target, Topic, Transfer, Window,
+};
+
+/// What leaves a log segment by sendfile.
+const LOG: u64 = 1_012_133_831;
+/// What the SSL listener writes for the same log.
+const TLS: u64 = 1_015_743_950;
+/// What it reads before.
+const TLS_READ: u64 = 1_012_217_175;
+/// Headers of fetch responses on the PLAINTEXT listener.
+const HEADERS: u64 = 36_412;
+/// One more than a double holds.
+pub(super) const HUGE: u64 = (1 << 53) + 1;
+
+#[allow(clippy::cast_precision_loss)]
+fn egress(zero_copy: u64, copied: u64, undetermined: u64, carried: u64) -> Egress {
+    let egress_bytes = zero_copy + copied + undetermined;
+    let of_egress = |bytes: u64| (egress_bytes > 0).then(|| bytes as f64 / egress_bytes as f64);
+    Egress {
+        egress_bytes,
+        zero_copy_bytes: zero_copy,
+        copied_bytes: copied,
+        undetermined_bytes: undetermined,
+        zero_copy_ratio: of_egress(zero_copy),
+        copy_ratio: of_egress(copied),
+        carried_file_bytes: carried,
+        copy_amplification: of_egress(copied + carried).filter(|_| undetermined == 0),
+    }
+}
+
+fn listener(
+    port: Option<u16>,
+    name: Option<&str>,
+    protocol: Option<&str>,
+    ingress: u64,
+    egress: Egress,
+    verdict: &str,
+) -> Listener {
+    Listener {
+        port,
+        name: name.map(str::to_owned),
+        protocol: protocol.map(str::to_owned),
+        ingress_bytes: ingress,
+        egress,
+        verdict: verdict.to_owned(),
+    }
+}
+
+fn transfer(
+    syscall: &'static str,
+    ends: [&'static str; 2],
+    local_port: Option<LocalPort>,
+    bytes: u64,
+    sizes: &[(u32, u64)],
+) -> Transfer {
+    Transfer {
+        syscall,
+        source: ends[0],
+        sink: ends[1],
+        local_port,
+        msg_zerocopy: false,
+        calls: sizes.iter().map(|(_, calls)| calls).sum(),
+        bytes,
+        size_histogram: Some(
+            sizes
+                .iter()
+                .map(|(exponent, calls)| SizeBucket {
+                    min: 1 << exponent,
+                    max: (*exponent < 31).then(|| (2 << exponent) - 1),
+                    calls: *calls,
+                })
+                .collect(),
+        ),
+    }
+}
+
+fn error(syscall: &'static str, errno: &str, calls: u64) -> ErrorCount {
+    ErrorCount { syscall, errno: errno.to_owned(), calls }
+}
+
+fn topic(topic: &str, partition: u32, moved: [u64; 3]) -> Topic {
+    let [zero_copy_read_bytes, copied_read_bytes, written_bytes] = moved;
+    Topic { topic: topic.to_owned(), partition, zero_copy_read_bytes, copied_read_bytes, written_bytes }
+}
+
+fn file(directory: Option<&str>, name: &str, inode: Option<u64>, moved: [u64; 3]) -> FileTraffic {
+    let [zero_copy_read_bytes, copied_read_bytes, written_bytes] = moved;
+    FileTraffic {
+        directory: directory.map(str::to_owned),
+        name: name.to_owned(),
+        device: inode.map(|_| "254:1".to_owned()),
+        inode,
+        zero_copy_read_bytes,
+        copied_read_bytes,
+        written_bytes,
+    }
+}
+
+fn note(code: &'static str, text: &str) -> Note {
+    Note { code, text: text.to_owned() }
+}
+
+/// A Kafka broker with a PLAINTEXT, an SSL and an idle listener that copies as much as it sends by zero copy: what a
+/// reader sees on an ordinary day.
+pub(super) fn broker() -> Report {
+    let (plaintext, ssl) = (Some(LocalPort::Port(9092)), Some(LocalPort::Port(9093)));
+    let outbound = Some(LocalPort::Entry(OUTBOUND));
+    let produced = 210_763_776;
+    let mut topics = vec![
+        topic("orders", 0, [LOG, TLS_READ, produced]),
+        topic("com.example.payments.settlements.v2", 11, [0, 83_886_080, 41_943_040]),
+    ];
+    topics.extend((0..24).map(|i| topic("clicks", i, [4_194_304 - 4096 * u64::from(i), 0, 1_048_576])));
+    Report {
+        schema_version: SCHEMA_VERSION,
+        target: Target {
+            pid: 4242,
+            name: "kafka broker 1".to_owned(),
+            command: "kafka.Kafka".to_owned(),
+            kafka: Some(KafkaTarget {
+                node_id: Some(1),
+                cluster_id: Some("MkU3OEVBNTcwNTJENDM2Qg".to_owned()),
+                version: Some("4.1.2".to_owned()),
+                config: Some("/opt/kafka/config/server.properties".to_owned()),
+                log_dirs: vec!["/var/lib/kafka/a".to_owned(), "/var/lib/kafka/b".to_owned()],
+            }),
+        },
+        window: Window { start: "2026-10-03T12:00:00.000Z".to_owned(), seconds: 10.004, ended_by: EndedBy::Duration },
+        attach: Attach {
+            leg: "raw".to_owned(),
+            reason: "the kernel has BTF: typed raw tracepoint, lowest price for the target, no tracefs needed"
+                .to_owned(),
+        },
+        transfers: vec![
+            transfer("write", ["memory", "socket"], ssl.clone(), TLS, &[(6, 31), (13, 65_010), (14, 28_959)]),
+            transfer(
+                "pread64",
+                ["file", "memory"],
+                None,
+                TLS_READ + 83_886_080,
+                &[(9, 310), (14, 4_500), (15, 30_600)],
+            ),
+            transfer(
+                "sendfile",
+                ["file", "socket"],
+                plaintext.clone(),
+                LOG + 98_000_000,
+                &[(11, 4), (17, 1_710), (18, 2_740)],
+            ),
+            transfer(
+                "read",
+                ["socket", "memory"],
+                plaintext.clone(),
+                211_023_770,
+                &[(2, 880), (13, 20_011), (14, 2_500)],
+            ),
+            transfer("writev", ["memory", "file"], None, 278_000_000, &[(13, 17_000), (14, 3_000)]),
+            transfer("read", ["socket", "memory"], ssl, 4_183_411, &[(5, 3_000), (12, 900)]),
+            transfer("write", ["memory", "socket"], outbound.clone(), 81_920, &[(7, 512)]),
+            transfer("writev", ["memory", "socket"], plaintext, HEADERS, &[(5, 650)]),
+            transfer("read", ["socket", "memory"], outbound, 40_960, &[(6, 512)]),
+            transfer("read", ["pipe", "memory"], None, 77, &[(0, 77)]),
+        ],
+        errors: vec![
+            error("read", "EAGAIN", 12_409),
+            error("sendfile", "EAGAIN", 2_206),
+            error("write", "EAGAIN", 1_911),
+            error("read", "ECONNRESET", 3),
+            error("sendfile", "EPIPE", 1),
+        ],
+        empty: vec![EmptyCount { syscall: "read", calls: 31 }],
+        listeners: vec![
+            listener(
+                Some(9092),
+                Some("PLAINTEXT"),
+                Some("PLAINTEXT"),
+                211_023_770,
+                egress(LOG + 98_000_000, HEADERS, 0, 0),
+                "PLAINTEXT :9092 sent nearly everything by zero copy, the rest was copied through user space.",
+            ),
+            listener(
+                Some(9093),
+                Some("SSL"),
+                Some("SSL"),
+                4_183_411,
+                egress(0, TLS, 0, TLS_READ + 83_886_080),
+                "SSL :9093 sent nothing by zero copy: every byte was copied through user space, as on every listener that \
+                 encrypts in the broker.",
+            ),
+            listener(
+                Some(9094),
+                Some("CONTROLLER"),
+                Some("PLAINTEXT"),
+                0,
+                egress(0, 0, 0, 0),
+                "CONTROLLER :9094 was idle: nothing came in, nothing left.",
+            ),
+            listener(
+                None,
+                Some(OUTBOUND),
+                None,
+                40_960,
+                egress(0, 81_920, 0, 0),
+                "Connections that it opened itself (outbound) sent nothing by zero copy: every byte was copied through \
+                 user space.",
+            ),
+        ],
+        total: egress(LOG + 98_000_000, HEADERS + TLS + 81_920, 0, TLS_READ + 83_886_080),
+        topics,
+        files: vec![
+            file(Some("orders-0"), "00000000000000000000.timeindex", Some(1_312_010), [0, 0, 24_576]),
+            file(Some("a"), "recovery-point-offset-checkpoint.tmp", Some(1_312_002), [0, 0, 812]),
+        ],
+        lost: Lost::default(),
+        notes: Vec::new(),
+    }
+}
+
+/// The same with everything that is not there on an ordinary day: what cannot be told, was lost, or is no Kafka broker's.
+pub(super) fn everything() -> Report {
+    let mut report = broker();
+    report.window.ended_by = EndedBy::Signal;
+    report
+        .transfers
+        .insert(0, transfer("splice", ["pipe", "socket"], Some(LocalPort::Port(19092)), HUGE, &[(31, 4_194_304)]));
+    report.transfers.push(Transfer {
+        msg_zerocopy: true,
+        ..transfer("sendmsg", ["memory", "socket"], Some(LocalPort::Entry(DATAGRAM)), 65_536, &[(16, 1)])
+    });
+    report.transfers.push(Transfer {
+        size_histogram: None,
+        calls: 12,
+        ..transfer("write", ["memory", "socket"], Some(LocalPort::Entry(OTHER)), 3_145_728, &[])
+    });
+    report.errors.push(error("recvmsg", "restarted", 2));
+    report.errors.push(error("write", "ECONNRESET", 7));
+    report.errors.push(error("write", "133", 1));
+    report.listeners.insert(
+        3,
+        listener(Some(19092), None, None, 0, egress(HUGE, 0, 0, 0), "Port 19092 sent every byte by zero copy."),
+    );
+    report.listeners.push(listener(
+        None,
+        Some(DATAGRAM),
+        None,
+        512,
+        egress(0, 0, 65_536, 0),
+        "Datagram sockets sent with MSG_ZEROCOPY: which of it was copied cannot be told.",
+    ));
+    report.listeners.push(listener(
+        None,
+        Some(OTHER),
+        None,
+        0,
+        egress(0, 3_145_728, 0, 0),
+        "(other) sent nothing by zero copy: every byte was copied through user space.",
+    ));
+    report.total = egress(LOG + 98_000_000 + HUGE, HEADERS + TLS + 81_920 + 3_145_728, 65_536, TLS_READ + 83_886_080);
+    report
+        .files
+        .extend((0..12).map(|i| file(Some("kafka-logs"), &format!("file-{i}.tmp"), Some(77 + i), [0, 13, 100 - i])));
+    report.files.push(file(None, "cut-off-from-its-directory", Some(9), [0, 7, 0]));
+    report.files.insert(0, file(None, OTHER, None, [4096, 8_388_608, 0]));
+    report.lost = Lost {
+        updates: 1_204,
+        other_bytes: 11_538_432,
+        unknown_endpoint_calls: 3,
+        unknown_endpoint_bytes: 49_152,
+        unknown_length_calls: 1,
+    };
+    report.notes = vec![
+        note(
+            "msg_zerocopy",
+            "65536 bytes were sent with MSG_ZEROCOPY. Whether the kernel copied them is not known when the call returns: \
+             they are in the egress, but neither in its zero-copy nor in its copied part.",
+        ),
+        note(
+            "io_uring",
+            "The process uses io_uring (7 io_uring_enter calls were seen): what it moves that way is in no number here.",
+        ),
+    ];
+    report
+}
+
+/// A process that is no broker and did nothing.
+pub(super) fn idle() -> Report {
+    Report {
+        target: Target { pid: 7, name: "sleep".to_owned(), command: "/usr/bin/sleep".to_owned(), kafka: None },
+        transfers: Vec::new(),
+        errors: Vec::new(),
+        empty: Vec::new(),
+        listeners: Vec::new(),
+        total: egress(0, 0, 0, 0),
+        topics: Vec::new(),
+        files: Vec::new(),
+        ..broker()
+    }
+}
+
+/// Names from an enemy who can create files, topics and processes.
+pub(super) fn hostile() -> Report {
+    const EVIL: &str = "\u{1b}]0;owned\u{7}\u{9b}2J\u{7f}\u{202e}\n\r\u{2062}x";
+    let mut report = everything();
+    report.target.name = EVIL.to_owned();
+    report.target.command = EVIL.to_owned();
+    if let Some(kafka) = &mut report.target.kafka {
+        kafka.version = Some(EVIL.to_owned());
+        kafka.log_dirs.push(EVIL.to_owned());
+    }
+    report.attach.reason = EVIL.to_owned();
+    report.errors.push(error("read", EVIL, 1));
+    for listener in &mut report.listeners {
+        listener.name = Some(EVIL.to_owned());
+        listener.protocol = Some(EVIL.to_owned());
+        listener.verdict = format!("{EVIL} was idle");
+    }
+    report.topics[0].topic = EVIL.to_owned();
+    report.files[1] = file(Some(EVIL), EVIL, Some(1), [1, 1, 1]);
+    report.notes.push(note("facts", EVIL));
+    report
+}
+
+#[test]
+fn it_could_be_true() {
+    for transfer in everything().transfers {
+        let Some(histogram) = &transfer.size_histogram else { continue };
+        let least: u64 = histogram.iter().map(|bucket| bucket.min * bucket.calls).sum();
+        let most: u64 = histogram.iter().map(|bucket| bucket.max.unwrap_or(1 << 33) * bucket.calls).sum();
+        assert!((least..=most).contains(&transfer.bytes), "{transfer:?}");
+    }
+}

@@ -49,6 +49,10 @@ pub(super) fn show(options: &Options, steps: &Steps, interrupt: &Interrupt, prog
         steps.say(&format!("The server stays until Ctrl-C, at most 10 minutes. Its PID is {}.", server.pid()));
         interrupt.wait();
     }
-    steps.say("Next, with a real Kafka: install Java 17 and Maven (apt-get install openjdk-17-jdk-headless maven) and run cargo xtask demo again");
+    steps.say(if options.builtin {
+        "Next, with a real Kafka: cargo xtask demo"
+    } else {
+        "Next, with a real Kafka: install what is missing (see above) and run cargo xtask demo again"
+    });
     Ok(())
 }

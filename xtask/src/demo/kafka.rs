@@ -61,10 +61,9 @@ fn load(bytes: u64, steps: &Steps, interrupt: &Interrupt, clients: &Clients<'_>)
     let small = bytes / 10;
     let step = steps.begin(format!("Producing {}", in_megabytes(bytes + small)));
     let half = bytes / 2;
-    both(
-        || clients.produce(&Produce::new(ORDERS.0, "PLAINTEXT", half)),
-        || clients.produce(&Produce::new(ORDERS.0, "SSL", bytes - half)),
-    )?;
+    // Large batches: a demo is not for waiting.
+    let orders = |listener, bytes| Produce { batch_bytes: 262_144, ..Produce::new(ORDERS.0, listener, bytes) };
+    both(|| clients.produce(&orders("PLAINTEXT", half)), || clients.produce(&orders("SSL", bytes - half)))?;
     interrupt.check()?;
     clients.produce(&Produce::new(PAYMENTS.0, "PLAINTEXT", small))?;
     step.done(&format!("Produced {} through both listeners", in_megabytes(bytes + small)));

@@ -93,7 +93,9 @@ fn licences() -> anyhow::Result<Tally> {
     .map_err(|failed| failed.0)?;
     let mut deny = Command::new(dir.join("bin/cargo-deny"));
     run(deny.current_dir(root()).args(["--offline", "--workspace", "check", "licenses", "bans", "sources"]))?;
-    println!("advisories were not checked: their database is not reachable here (`cargo deny check advisories` does it)");
+    println!(
+        "advisories were not checked: their database is not reachable here (`cargo deny check advisories` does it)"
+    );
     Ok(Tally::ONE)
 }
 

@@ -29,7 +29,8 @@ impl AddAssign for Tally {
 
 /// Runs `cargo test`, shows its output as it comes, and adds up its closing lines.
 pub(super) fn cargo_test(command: &mut Command) -> anyhow::Result<Tally> {
-    let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn().context("cargo could not be started")?;
+    let mut child =
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn().context("cargo could not be started")?;
     let stdout = child.stdout.take().context("cargo has no output")?;
     let mut tally = Tally::default();
     for line in BufReader::new(stdout).lines() {

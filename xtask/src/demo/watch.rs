@@ -10,8 +10,8 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, bail};
 use testkit::process::{Guarded, Signal};
 
-/// A word in the line that zctrace writes to standard error when it counts.
-const ATTACHED: &str = "watching";
+/// Begins the line that zctrace writes to standard error when it counts.
+const ATTACHED: &str = "Watching ";
 /// zctrace attaches in well under a second.
 const ATTACH_LIMIT: Duration = Duration::from_secs(30);
 /// The summary comes at once.
@@ -38,7 +38,7 @@ impl Watch {
         let messages = std::thread::spawn(move || {
             let mut lines = Vec::new();
             for line in BufReader::new(stderr).lines().map_while(Result::ok) {
-                if line.contains(ATTACHED) {
+                if line.starts_with(ATTACHED) {
                     // Nobody waits any more after the first.
                     let _ = attached.send(());
                 }
@@ -54,7 +54,9 @@ impl Watch {
         if ready.recv_timeout(ATTACH_LIMIT).is_ok() {
             return Ok(self);
         }
-        let status = self.process.stop(Duration::from_secs(2)).context("cannot stop zctrace")?;
+        // The hard way: a summary of nothing would only confuse.
+        let ended = self.process.wait_for(Duration::ZERO).context("cannot wait for zctrace")?;
+        let status = ended.map_or_else(|| self.process.kill(), Ok).context("cannot stop zctrace")?;
         bail!("zctrace did not attach ({status}):\n{}", self.said());
     }
 

@@ -13,6 +13,9 @@
 //! | `THREADS` | array | thread id modulo | [`Thread`] | counted as not attributed |
 //! | `COUNTERS` | per-CPU array | [`counter_index`] | one [`Counter`] | cannot |
 
+// Every number cast here counts variants or ports: far below 2^32, and the kernel side has no `try_into` to spare.
+#![allow(clippy::cast_possible_truncation)]
+
 use crate::syscall::{SYSCALLS, Syscall};
 
 /// Where bytes come from or go to.

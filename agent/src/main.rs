@@ -5,7 +5,6 @@ use std::process::ExitCode;
 use clap::Parser;
 use zctrace::{
     cli::{Cli, Command},
-
     error::Error,
     exercise, watch,
 };

@@ -213,12 +213,8 @@ fn ctrl_c_prints_the_summary() {
     let _alone = alone();
     let target = busy();
     for signal in [libc::SIGINT, libc::SIGTERM] {
-        let watching = Watching::start(Command::new(ZCTRACE).args([
-            "--pid",
-            &target.pid().to_string(),
-            "--output",
-            "json",
-        ]));
+        let watching =
+            Watching::start(Command::new(ZCTRACE).args(["--pid", &target.pid().to_string(), "--output", "json"]));
         std::thread::sleep(Duration::from_millis(100));
         watching.process.signal(signal);
         let (status, out, err) = watching.finish();

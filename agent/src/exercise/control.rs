@@ -20,10 +20,8 @@ const TEXT: usize = 64;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 #[repr(u32)]
 pub(super) enum State {
-    /// Starting.
-    Starting = 0,
-    /// The child has prepared everything.
-    Ready,
+    /// The child has prepared everything; fresh shared memory says 0: not yet.
+    Ready = 1,
     /// The parent wants the calls made.
     Go,
     /// They are made, and written down.
@@ -127,8 +125,7 @@ impl Drop for Control {
 fn map(fd: BorrowedFd<'_>) -> Result<*mut u8, ExerciseError> {
     let protection = libc::PROT_READ | libc::PROT_WRITE;
     // SAFETY: a new mapping, of a descriptor that is open.
-    let memory =
-        unsafe { libc::mmap(std::ptr::null_mut(), SIZE, protection, libc::MAP_SHARED, fd.as_raw_fd(), 0) };
+    let memory = unsafe { libc::mmap(std::ptr::null_mut(), SIZE, protection, libc::MAP_SHARED, fd.as_raw_fd(), 0) };
     if memory == libc::MAP_FAILED {
         return Err(ExerciseError::Call { what: "map shared memory", error: io::Error::last_os_error() });
     }

@@ -86,9 +86,7 @@ impl Object {
     pub(super) fn set_option(&self, option: i32, value: i32) -> Result<(), ExerciseError> {
         let length = libc::socklen_t::try_from(size_of::<i32>()).unwrap_or(4);
         // SAFETY: the value outlives the call.
-        let set = unsafe {
-            libc::setsockopt(self.raw(), libc::SOL_SOCKET, option, (&raw const value).cast(), length)
-        };
+        let set = unsafe { libc::setsockopt(self.raw(), libc::SOL_SOCKET, option, (&raw const value).cast(), length) };
         if set < 0 { Err(ExerciseError::last("set an option of a socket")) } else { Ok(()) }
     }
 }
@@ -125,7 +123,10 @@ pub(super) fn open(path: &Path, flags: i32) -> Result<Object, ExerciseError> {
 
 pub(super) fn pipe() -> Result<(Object, Object), ExerciseError> {
     let (read, write) = io::pipe().map_err(ExerciseError::call("make a pipe"))?;
-    Ok((Object::new(OwnedFd::from(read), Side::new(Endpoint::Pipe)), Object::new(OwnedFd::from(write), Side::new(Endpoint::Pipe))))
+    Ok((
+        Object::new(OwnedFd::from(read), Side::new(Endpoint::Pipe)),
+        Object::new(OwnedFd::from(write), Side::new(Endpoint::Pipe)),
+    ))
 }
 
 pub(super) fn unix_pair() -> Result<(Object, Object), ExerciseError> {
@@ -140,8 +141,7 @@ pub(super) fn unix_datagrams() -> Result<(Object, Object), ExerciseError> {
 
 /// A listener on a free loopback port.
 pub(super) fn listener(ipv6: bool) -> Result<TcpListener, ExerciseError> {
-    let address: SocketAddr =
-        if ipv6 { (Ipv6Addr::LOCALHOST, 0).into() } else { (Ipv4Addr::LOCALHOST, 0).into() };
+    let address: SocketAddr = if ipv6 { (Ipv6Addr::LOCALHOST, 0).into() } else { (Ipv4Addr::LOCALHOST, 0).into() };
     TcpListener::bind(address).map_err(ExerciseError::call("listen"))
 }
 

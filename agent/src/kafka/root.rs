@@ -24,7 +24,8 @@ impl Root {
     /// Opens the root of a process.
     pub(super) fn of(proc: &Path, pid: u32) -> io::Result<Self> {
         let dir = proc.join(pid.to_string());
-        let root = rustix::fs::open(dir.join("root"), OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
+        let root =
+            rustix::fs::open(dir.join("root"), OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
         // For a process in a container the kernel shows the link relative to our root, if it shows it at all.
         let seen = std::fs::read_link(dir.join("root"))?;
         let cwd = std::fs::read_link(dir.join("cwd"))?;

@@ -147,7 +147,9 @@ fn directories_and_files_as_kafka_names_them() {
     assert_eq!(of(&format!("orders-3.{id}-delete")), Some(("orders".to_owned(), 3)));
     assert_eq!(of(&format!("orders-3.{id}-future")), Some(("orders".to_owned(), 3)));
     assert_eq!(of(&format!("orders-3.{id}-stray")), Some(("orders".to_owned(), 3)));
-    for no in ["", "-", "-1", "orders", "orders-", "orders-01", "orders-x", "..-1", "a b-1", "o-2147483648", "x-3-delete"] {
+    for no in
+        ["", "-", "-1", "orders", "orders-", "orders-01", "orders-x", "..-1", "a b-1", "o-2147483648", "x-3-delete"]
+    {
         assert_eq!(of(no), None, "{no}");
     }
     for yes in ["00000000000000000000.log", "00000000000000000042.log.deleted", "00000000000000000042.log.swap"] {

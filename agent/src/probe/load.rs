@@ -9,7 +9,7 @@ use agent_ebpf::{
 use aya::{
     Btf, Ebpf, EbpfLoader, Endianness,
     maps::{Map, MapData, MapError},
-    programs::{BtfTracePoint, ProgramError, TracePoint},
+    programs::{BtfTracePoint, Iter, ProgramError, TracePoint},
 };
 
 use super::{Candidate, KernelFacts, Layout, Leg, LegChoice, ProbeError, VMLINUX, candidates, error::chain};
@@ -41,6 +41,7 @@ pub(super) fn attach(choice: LegChoice, max_targets: u16) -> Result<(Ebpf, Leg, 
     let mut refused: Option<ProbeError> = None;
     for candidate in candidates {
         let mut ebpf = load(&layout, &btf, max_targets)?;
+        load_resolver(&mut ebpf, &btf)?;
         match attach_leg(&mut ebpf, &btf, candidate.leg) {
             Ok(note) => return Ok((ebpf, candidate.leg, reason(&candidate, refused.as_ref(), &note))),
             // What is forbidden to one leg is forbidden to the others.
@@ -90,6 +91,12 @@ fn syscall_tables() -> Result<(SyscallTable, SyscallTable), ProbeError> {
         "aarch64" => Ok((GENERIC, [NOT_COUNTED; 512])),
         other => Err(ProbeError::UnknownArchitecture(other)),
     }
+}
+
+/// Makes ready what [`resolve`](super::resolve) asks, while the kernel's types are at hand.
+fn load_resolver(ebpf: &mut Ebpf, btf: &Btf) -> Result<(), ProbeError> {
+    let program: &mut Iter = program_mut(ebpf, "resolve_target")?;
+    program.load("task", btf).map_err(|error| load_error("resolve_target", &error))
 }
 
 /// Loads and attaches; returns what is to be said of it, as the rest of a sentence.

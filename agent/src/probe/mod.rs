@@ -1,5 +1,5 @@
 //! The kernel side as the agent sees it: load, attach, watch a process, read the maps. The only place that knows of
-//! maps; everything after it works on [`Snapshot`](crate::snapshot::Snapshot)s.
+//! maps; everything after it works on [`Snapshot`]s.
 
 mod error;
 mod layout;

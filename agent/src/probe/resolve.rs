@@ -3,7 +3,7 @@
 use std::io::Read;
 
 use agent_ebpf::{Resolve, Target};
-use aya::{Btf, Ebpf, maps::Array, programs::Iter};
+use aya::{Ebpf, maps::Array, programs::Iter};
 
 use super::{ProbeError, load};
 
@@ -17,10 +17,6 @@ pub(super) fn resolve(ebpf: &mut Ebpf, pid: u32) -> Result<Target, ProbeError> {
             .map_err(|error| ask("ask for the process's identity", &error))?;
     }
     let iterator: &mut Iter = load::program_mut(ebpf, "resolve_target")?;
-    if iterator.fd().is_err() {
-        let btf = Btf::from_sys_fs().map_err(|error| ProbeError::failed("read BTF", &error))?;
-        iterator.load("task", &btf).map_err(|error| load::load_error("resolve_target", &error))?;
-    }
     let link = iterator.attach().map_err(|error| ask("iterate over tasks", &error))?;
     let link = iterator.take_link(link).map_err(|error| ask("iterate over tasks", &error))?;
     let mut tasks = link.into_file().map_err(|error| ask("iterate over tasks", &error))?;

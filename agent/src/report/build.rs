@@ -1,6 +1,5 @@
 //! From what was counted and what is known of the broker to the Report. Pure.
 
-
 use agent_ebpf::{Counter, PORT_DATAGRAM, PORT_NONE, PORT_OUTBOUND, RESULT_RESTARTED, SIZE_BUCKETS};
 
 use super::{

@@ -148,7 +148,8 @@ fn verdict(listener: &Listener) -> String {
         };
     }
     let encrypts = listener.protocol.as_deref().is_some_and(|protocol| protocol.ends_with("SSL"));
-    let why = if encrypts && egress.copied_bytes > 0 { ", as on every listener that encrypts in the broker" } else { "" };
+    let why =
+        if encrypts && egress.copied_bytes > 0 { ", as on every listener that encrypts in the broker" } else { "" };
     let mut verdict = if egress.undetermined_bytes > 0 {
         format!("{who} sent with MSG_ZEROCOPY: which of it was copied cannot be told")
     } else if egress.copied_bytes == 0 {

@@ -6,10 +6,14 @@ use std::io;
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub enum TargetError {
     /// There is none.
-    #[error("there is no process {0}. `pgrep -f kafka.Kafka` finds a broker; in a container, its PID there differs from the host's")]
+    #[error(
+        "there is no process {0}. `pgrep -f kafka.Kafka` finds a broker; in a container, its PID there differs from the host's"
+    )]
     NoProcess(u32),
     /// Part of the kernel.
-    #[error("process {pid} ({comm}) is a kernel thread: it makes no system calls. `pgrep -f kafka.Kafka` finds a broker")]
+    #[error(
+        "process {pid} ({comm}) is a kernel thread: it makes no system calls. `pgrep -f kafka.Kafka` finds a broker"
+    )]
     KernelThread {
         /// Its PID.
         pid: u32,

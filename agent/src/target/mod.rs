@@ -4,11 +4,7 @@ mod error;
 mod pidfd;
 mod sockets;
 
-use std::{
-    ffi::OsStr,
-    fs, io,
-    path::{Path, PathBuf},
-};
+use std::{ffi::OsStr, fs, io, path::Path};
 
 pub use error::TargetError;
 pub use pidfd::Pidfd;
@@ -74,10 +70,10 @@ pub fn inspect(proc: &Path, pid: u32) -> Result<Process, TargetError> {
     let field = |name: &str| {
         status.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':')).map(str::trim).unwrap_or_default()
     };
-    if let Ok(leader) = field("Tgid").parse::<u32>() {
-        if leader != pid {
-            return Err(TargetError::Thread { tid: pid, pid: leader });
-        }
+    if let Ok(leader) = field("Tgid").parse::<u32>()
+        && leader != pid
+    {
+        return Err(TargetError::Thread { tid: pid, pid: leader });
     }
     let comm = field("Name").to_owned();
     if is_kernel_thread(&dir) {
@@ -107,7 +103,7 @@ pub fn io_uring_in_use(proc: &Path, pid: u32) -> Option<bool> {
 /// A PID is a number in a namespace: what `/proc` shows must be the namespace that the kernel will look it up in.
 fn own_namespace(proc: &Path) -> Result<(), TargetError> {
     let own = fs::read_link(proc.join("self")).map_err(|error| TargetError::NoProc(error.to_string()))?;
-    if own == PathBuf::from(std::process::id().to_string()) { Ok(()) } else { Err(TargetError::OtherNamespace) }
+    if own.as_os_str() == std::process::id().to_string().as_str() { Ok(()) } else { Err(TargetError::OtherNamespace) }
 }
 
 fn is_kernel_thread(dir: &Path) -> bool {

@@ -79,12 +79,8 @@ pub struct Watching {
 impl Watching {
     /// Starts it and waits until it says that it watches.
     pub fn start(command: &mut Command) -> Self {
-        let mut child = command
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .expect("zctrace starts");
+        let mut child =
+            command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("zctrace starts");
         let stderr = BufReader::new(child.stderr.take().unwrap());
         let mut watching = Self { process: Running(child), stderr };
         let mut line = String::new();

@@ -53,8 +53,14 @@ pub(in crate::exercise) fn prepare(dir: &Path) -> Result<Calls, ExerciseError> {
 
 /// Each way to send, each way to receive.
 fn streams(recorder: &mut Recorder, from: &Object, to: &Object, size: usize) -> Result<(), ExerciseError> {
-    let ways =
-        [(Write, Read), (Writev, Readv), (Sendto, Recvfrom), (Sendmsg, Recvmsg), (Sendmmsg, Recvfrom), (Write, Recvmmsg)];
+    let ways = [
+        (Write, Read),
+        (Writev, Readv),
+        (Sendto, Recvfrom),
+        (Sendmsg, Recvmsg),
+        (Sendmmsg, Recvfrom),
+        (Write, Recvmmsg),
+    ];
     for (send, receive) in ways {
         let sent = recorder.copy(send, from, size);
         moved(send.name(), sent)?;

@@ -99,9 +99,8 @@ impl Ring {
         }
         tail.store(position.wrapping_add(1), Ordering::Release);
         // SAFETY: submits one entry and waits for it.
-        let entered = unsafe {
-            libc::syscall(libc::SYS_io_uring_enter, self.fd.as_raw_fd(), 1, 1, IORING_ENTER_GETEVENTS, 0, 0)
-        };
+        let entered =
+            unsafe { libc::syscall(libc::SYS_io_uring_enter, self.fd.as_raw_fd(), 1, 1, IORING_ENTER_GETEVENTS, 0, 0) };
         if entered == 1 { Ok(()) } else { Err(ExerciseError::last("submit to io_uring")) }
     }
 }

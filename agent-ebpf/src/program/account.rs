@@ -11,6 +11,7 @@ use super::{
     maps::{COUNTERS, FILES, FILES_OTHER, NEW_FILE, NEW_TRANSFER, RESULTS, THREADS, TRANSFERS, TRANSFERS_OTHER},
     naming,
     object::Object,
+    read::forget,
 };
 
 #[inline(always)]
@@ -162,37 +163,55 @@ pub(crate) fn carried(target: u32, tid: u32) -> u64 {
     bytes
 }
 
-/// Counts a transfer between two objects: the transfer itself, the files at its ends, what the thread carries.
+/// Both ends of a transfer.
+pub(crate) struct Ends {
+    /// The source, unless `to_first`.
+    pub(crate) first: Object,
+    /// The sink, unless `to_first`.
+    pub(crate) second: Object,
+    /// The bytes went the other way: from `second`, which is user memory, to `first`.
+    pub(crate) to_first: bool,
+    /// Of [`TransferKey::flags`].
+    pub(crate) flags: u8,
+}
+
+/// Counts a transfer: itself, the files at its ends, what the thread carries. `ids` is what the kernel calls the thread.
 #[inline(always)]
-pub(crate) fn moved(target: u32, tid: u32, syscall: u8, flags: u8, source: &Object, sink: &Object, bytes: u64) {
-    if source.unknown || sink.unknown {
+pub(crate) fn moved(target: u32, ids: u64, syscall: u8, ends: &Ends, bytes: u64) {
+    let tid = ids as u32;
+    // The ways that lead here differ in what the verifier knows of them; from here on they are one.
+    let (first, second) = (forget(ends.first.kind as u64, ids) as u8, forget(ends.second.kind as u64, ids) as u8);
+    let to_first = forget(ends.to_first as u64, ids) != 0;
+    if forget((ends.first.unknown | ends.second.unknown) as u64, ids) != 0 {
         count(target, Counter::EndpointUnknown, 1);
         count(target, Counter::EndpointUnknownBytes, bytes);
     }
-    let from_memory = source.kind as u8 == Endpoint::Memory as u8;
-    let to_memory = sink.kind as u8 == Endpoint::Memory as u8;
     let mut taken = 0;
-    if from_memory && sink.kind as u8 == Endpoint::Socket as u8 {
+    if to_first && first == Endpoint::Socket as u8 {
         taken = carried(target, tid);
     }
-    if source.kind as u8 == Endpoint::File as u8 {
-        let path = if to_memory { FilePath::CopiedRead } else { FilePath::ZeroCopyRead };
-        file(target, source, path, bytes);
-        if to_memory {
+    if first == Endpoint::File as u8 {
+        let path = if to_first {
+            FilePath::Written
+        } else if second == Endpoint::Memory as u8 {
             carry(target, tid, bytes);
-        }
+            FilePath::CopiedRead
+        } else {
+            FilePath::ZeroCopyRead
+        };
+        file(target, &ends.first, path, bytes);
     }
-    if sink.kind as u8 == Endpoint::File as u8 {
-        file(target, sink, FilePath::Written, bytes);
+    if second == Endpoint::File as u8 {
+        file(target, &ends.second, FilePath::Written, bytes);
     }
     let key = TransferKey {
         target: target as u16,
         syscall,
-        source: source.kind as u8,
-        sink: sink.kind as u8,
-        flags,
+        source: if to_first { second } else { first },
+        sink: if to_first { first } else { second },
+        flags: ends.flags,
         padding: 0,
-        port: if sink.kind as u8 == Endpoint::Socket as u8 { sink.port } else { source.port },
+        port: if second == Endpoint::Socket as u8 { ends.second.port } else { ends.first.port },
     };
     transfer(&key, bytes, taken);
 }

@@ -12,20 +12,17 @@ const X32_BIT: u64 = 0x4000_0000;
 
 /// A call at its exit.
 pub(crate) struct Call {
-    regs: *const u8,
     /// Through the 32-bit table.
     pub(crate) compat: bool,
     /// Through the x32 table.
     pub(crate) x32: bool,
     /// What it is: see [`agent_ebpf::SyscallTable`].
     pub(crate) code: u8,
-    /// i386 `socketcall` keeps the arguments in user memory.
-    words: [u32; 4],
-    in_words: bool,
+    arguments: [u64; 4],
 }
 
 impl Call {
-    /// Decodes the call that `task` is leaving.
+    /// Decodes the call that `task` is leaving, but for its arguments.
     #[inline(always)]
     pub(crate) fn decode(task: *const u8, regs: *const u8) -> Self {
         // SAFETY: both pointers are typed to the verifier.
@@ -33,16 +30,39 @@ impl Call {
             unsafe { (load::<u64>(regs, offset!(pt_regs_nr)), load::<u32>(task, offset!(task_compat_status))) };
         let compat = status & offset!(task_compat_bit) as u32 != 0;
         let x32 = !compat && nr & X32_BIT != 0;
-        let mut call = Self { regs, compat, x32, code: NOT_COUNTED, words: [0; 4], in_words: false };
+        let mut call = Self { compat, x32, code: NOT_COUNTED, arguments: [0; 4] };
         if nr < 512 {
             let table = if compat { COMPAT_CALLS.as_ptr() } else { NATIVE_CALLS.as_ptr() };
             // SAFETY: the index is below the table's length; volatile for the reason given at `offset!`.
             call.code = unsafe { core::ptr::read_volatile(table.cast::<u8>().add(nr as usize & 511)) };
         }
-        if compat && call.code == CONTROL_SOCKETCALL {
-            call.decode_socketcall();
-        }
         call
+    }
+
+    /// Reads the arguments: those of a call that is of interest. i386 `socketcall` only now shows which call it is.
+    #[inline(always)]
+    pub(crate) fn read_arguments(&mut self, regs: *const u8) {
+        // SAFETY: `regs` is typed to the verifier.
+        let native = |offset| unsafe { load::<u64>(regs, offset) };
+        if !self.compat {
+            self.arguments = [
+                native(offset!(pt_regs_args[0])),
+                native(offset!(pt_regs_args[1])),
+                native(offset!(pt_regs_args[2])),
+                native(offset!(pt_regs_args[3])),
+            ];
+            return;
+        }
+        let compat = |offset| native(offset) & 0xffff_ffff;
+        self.arguments = [
+            compat(offset!(pt_regs_compat_args[0])),
+            compat(offset!(pt_regs_compat_args[1])),
+            compat(offset!(pt_regs_compat_args[2])),
+            compat(offset!(pt_regs_compat_args[3])),
+        ];
+        if self.code == CONTROL_SOCKETCALL {
+            self.decode_socketcall();
+        }
     }
 
     #[inline(always)]
@@ -51,8 +71,7 @@ impl Call {
         if let Some(words) = user::<[u32; 4]>(self.argument(1)) {
             // SAFETY: the index is below the table's length.
             self.code = unsafe { core::ptr::read_volatile(SOCKETCALL.as_ptr().add(which)) };
-            self.words = words;
-            self.in_words = true;
+            self.arguments = words.map(u64::from);
         } else {
             self.code = NOT_COUNTED;
         }
@@ -61,15 +80,7 @@ impl Call {
     /// The argument with this index, from 0.
     #[inline(always)]
     pub(crate) fn argument(&self, index: usize) -> u64 {
-        if self.in_words {
-            self.words[index] as u64
-        } else if self.compat {
-            // SAFETY: `regs` is typed to the verifier.
-            unsafe { load::<u64>(self.regs, offset!(pt_regs_compat_args[index])) & 0xffff_ffff }
-        } else {
-            // SAFETY: `regs` is typed to the verifier.
-            unsafe { load::<u64>(self.regs, offset!(pt_regs_args[index])) }
-        }
+        self.arguments[index]
     }
 
     /// The argument with this index as a descriptor.

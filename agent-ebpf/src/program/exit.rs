@@ -7,12 +7,12 @@ use agent_ebpf::{
 use aya_ebpf::helpers::{bpf_get_current_pid_tgid, generated::bpf_get_current_task_btf};
 
 use super::{
-    account::{self, count},
+    account::{self, Ends, count},
     call::Call,
     globals::offset,
-    maps::{SCRATCH, TARGETS},
+    maps::TARGETS,
     object::Object,
-    read::{load, user},
+    read::{forget, load, user},
 };
 
 // include/linux/socket.h
@@ -28,7 +28,8 @@ pub(crate) fn on_exit(ret: i64, regs: impl FnOnce() -> *const u8) {
     let slot = target.slot as u32;
     // SAFETY: the helper returns the running task.
     let task = unsafe { bpf_get_current_task_btf() }.cast::<u8>().cast_const();
-    let call = Call::decode(task, regs());
+    let regs = regs();
+    let mut call = Call::decode(task, regs);
     if call.x32 {
         count(slot, Counter::X32, 1);
         return;
@@ -36,6 +37,7 @@ pub(crate) fn on_exit(ret: i64, regs: impl FnOnce() -> *const u8) {
     if call.code == NOT_COUNTED || !is_same(task, &target) {
         return;
     }
+    call.read_arguments(regs);
     if call.code == CONTROL_LISTEN {
         if ret == 0 {
             let _ = Object::remember_listener(task, slot, call.descriptor(0));
@@ -52,7 +54,7 @@ pub(crate) fn on_exit(ret: i64, regs: impl FnOnce() -> *const u8) {
         CONTROL_IO_URING_ENTER => count(slot, Counter::IoUringEnters, 1),
         counted => {
             if let Some(syscall) = Syscall::from_u8(counted.wrapping_sub(1)) {
-                on_counted(task, slot, ids as u32, &call, syscall, ret);
+                on_counted(task, slot, ids, &call, syscall, ret);
             }
         }
     }
@@ -89,38 +91,35 @@ fn is_same(task: *const u8, target: &Target) -> bool {
 }
 
 #[inline(always)]
-fn on_counted(task: *const u8, slot: u32, tid: u32, call: &Call, syscall: Syscall, ret: i64) {
+fn on_counted(task: *const u8, slot: u32, ids: u64, call: &Call, syscall: Syscall, ret: i64) {
     let code = syscall as u8;
     if ret <= 0 {
         account::result(slot, code, ret.unsigned_abs() as u32);
         return;
     }
-    let mut flags = 0;
-    let (source, sink) = match syscall.class() {
-        Class::Read => (Object::of(task, slot, call.descriptor(0)), Object::MEMORY),
-        Class::Write => {
-            flags = zerocopy_flag(call, syscall);
-            (Object::MEMORY, Object::of(task, slot, call.descriptor(0)))
-        }
-        Class::Vmsplice => {
-            let pipe = Object::of(task, slot, call.descriptor(0));
-            // fs/splice.c, vmsplice: a writable end takes from memory.
-            if pipe.is_writable() { (Object::MEMORY, pipe) } else { (pipe, Object::MEMORY) }
-        }
-        Class::InKernel => {
-            let (from, to) = match syscall {
-                Syscall::Sendfile => (1, 0),
-                Syscall::Tee => (0, 1),
-                _ => (0, 2), // splice, copy_file_range
-            };
-            (Object::of(task, slot, call.descriptor(from)), Object::of(task, slot, call.descriptor(to)))
-        }
+    let class = syscall.class();
+    // One descriptor, and user memory at the other end; or two.
+    let (first, second) = match syscall {
+        Syscall::Sendfile => (call.descriptor(1), call.descriptor(0)),
+        Syscall::Tee => (call.descriptor(0), call.descriptor(1)),
+        _ => (call.descriptor(0), call.descriptor(2)), // splice, copy_file_range; those with one descriptor
     };
+    let mut ends = Ends { first: Object::of(task, slot, first), second: Object::MEMORY, to_first: false, flags: 0 };
+    match class {
+        Class::Read => {}
+        Class::Write => {
+            ends.to_first = true;
+            ends.flags = zerocopy_flag(call, syscall);
+        }
+        // fs/splice.c, vmsplice: a writable end takes from memory.
+        Class::Vmsplice => ends.to_first = ends.first.is_writable(),
+        Class::InKernel => ends.second = Object::of(task, slot, second),
+    }
     let bytes = match syscall {
-        Syscall::Sendmmsg | Syscall::Recvmmsg => message_bytes(slot, call, ret as u64),
+        Syscall::Sendmmsg | Syscall::Recvmmsg => message_bytes(slot, ids, call, ret as u64),
         _ => ret as u64,
     };
-    account::moved(slot, tid, code, flags, &source, &sink, bytes);
+    account::moved(slot, ids, code, &ends, bytes);
 }
 
 #[inline(always)]
@@ -136,34 +135,30 @@ fn zerocopy_flag(call: &Call, syscall: Syscall) -> u8 {
 /// `sendmmsg` and `recvmmsg` return messages; the bytes of each are in its `msg_len`, which the kernel has just
 /// written.
 #[inline(always)]
-fn message_bytes(target: u32, call: &Call, messages: u64) -> u64 {
+fn message_bytes(target: u32, ids: u64, call: &Call, messages: u64) -> u64 {
     // struct mmsghdr { struct msghdr msg_hdr; unsigned int msg_len; }, padded to pointers (include/linux/socket.h).
     let (size, length) = if call.compat { (32, 28) } else { (64, 56) };
-    let vector = call.argument(1);
+    let mut length = forget(call.argument(1) + length, ids);
+    let size = forget(size, ids);
     let mut bytes = 0;
     let mut message = 0;
+    let mut known = true;
     while message < MAX_MESSAGES {
         if message >= messages {
             break;
         }
-        let Some(length) = user::<u32>(vector + message * size + length) else {
-            count(target, Counter::LengthUnknown, 1);
-            break;
-        };
-        bytes += length as u64;
+        match user::<u32>(length) {
+            Some(length) => bytes += length as u64,
+            None => {
+                known = false;
+                break;
+            }
+        }
+        length += size;
         message += 1;
     }
-    forget_range(bytes)
-}
-
-/// The same number, of which the verifier no longer knows the range. It would otherwise walk the rest of the program
-/// once for each of the loop's ends, and give up.
-#[inline(always)]
-fn forget_range(number: u64) -> u64 {
-    let Some(scratch) = SCRATCH.get_ptr_mut(0) else { return 0 };
-    // SAFETY: this CPU's own scratch value.
-    unsafe {
-        core::ptr::write_volatile(scratch, number);
-        core::ptr::read_volatile(scratch)
+    if forget(known as u64, ids) == 0 {
+        count(target, Counter::LengthUnknown, 1);
     }
+    forget(bytes, ids)
 }

@@ -40,6 +40,3 @@ pub(crate) static NEW_TRANSFER: PerCpuArray<TransferValue> = PerCpuArray::with_m
 pub(crate) static NEW_FILE: PerCpuArray<FileValue> = PerCpuArray::with_max_entries(1, 0);
 #[map]
 pub(crate) static NEW_DIRECTORY: PerCpuArray<Directory> = PerCpuArray::with_max_entries(1, 0);
-/// A word on its way around the verifier, see `exit::forget_range`.
-#[map]
-pub(crate) static SCRATCH: PerCpuArray<u64> = PerCpuArray::with_max_entries(1, 0);

@@ -30,3 +30,15 @@ pub(crate) fn user<T>(address: u64) -> Option<T> {
     // SAFETY: the helper checks the address.
     unsafe { bpf_probe_read_user(address as *const T) }.ok()
 }
+
+/// The same number, of which the verifier no longer knows anything: it would otherwise walk the rest of the program
+/// once for each value that it can tell apart. `unknown` is any number that it knows nothing of.
+#[inline(always)]
+pub(crate) fn forget(number: u64, unknown: u64) -> u64 {
+    let mut number = number;
+    // SAFETY: arithmetic on registers; what the first line does the second undoes.
+    unsafe {
+        core::arch::asm!("{0} ^= {1}", "{0} ^= {1}", inout(reg) number, in(reg) unknown, options(nomem, nostack));
+    }
+    number
+}

@@ -7,7 +7,7 @@
 compile_error!("zctrace watches Linux system calls through eBPF: build it for a Linux target (x86_64 or aarch64)");
 
 pub mod cli;
-// pub mod doctor;
+pub mod doctor;
 pub mod error;
 pub mod exercise;
 pub mod kafka;

@@ -5,6 +5,7 @@ use std::process::ExitCode;
 use clap::Parser;
 use zctrace::{
     cli::{Cli, Command},
+    doctor,
     error::Error,
     exercise, watch,
 };
@@ -16,7 +17,7 @@ fn main() -> ExitCode {
         .with_writer(std::io::stderr)
         .init();
     let result = match &cli.command {
-        Some(Command::Doctor(_)) => todo!(),
+        Some(Command::Doctor(options)) => doctor::run(options),
         Some(Command::Exercise(options)) => exercise::run(options),
         None => tokio::runtime::Builder::new_current_thread()
             .enable_all()

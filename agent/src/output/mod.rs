@@ -3,11 +3,13 @@
 //! | module | output |
 //! |---|---|
 //! | [`table`] | sentences and tables for people |
+//! | [`doctor`] | what `zctrace doctor` found |
 //! | [`json`] | one document for programs, described by `docs/report.schema.json` |
 //! | [`progress`] | the line that shows that something happens while watching |
 //!
 //! No name of a process, file or topic reaches a terminal with control characters in it: see `text`.
 
+pub mod doctor;
 mod format;
 mod grid;
 pub mod json;

@@ -79,7 +79,7 @@ fn bullets<'a>(sentences: impl Iterator<Item = &'a str>, style: &Style) -> Strin
 }
 
 /// Heading of a section, with what its numbers are.
-fn title(title: &str, of_what: &str, style: &Style) -> String {
+pub(super) fn title(title: &str, of_what: &str, style: &Style) -> String {
     let of_what = match (of_what, style.bytes) {
         ("", _) => String::new(),
         (of_what, Bytes::Human) => format!(" ({of_what})"),

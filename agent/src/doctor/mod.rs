@@ -1,0 +1,75 @@
+//! `zctrace doctor`: what this machine allows, what is missing and how to mend it, and a test that every byte is counted.
+//!
+//! Facts are gathered once ([`Machine`]), judged by pure functions ([`checks`]), and rendered by
+//! [`output::doctor`](crate::output::doctor).
+
+mod checks;
+mod machine;
+mod self_test;
+#[cfg(test)]
+mod tests;
+
+use std::path::Path;
+
+pub use checks::{Check, State, checks};
+pub use machine::{BpfCall, Found, Machine};
+pub use self_test::{CallLine, Difference, SelfTest, compare};
+use serde::Serialize;
+
+use crate::{
+    cli,
+    error::{Error, Status},
+    output::{self, Style},
+};
+
+/// Everything that the doctor found.
+#[derive(Debug, Serialize)]
+pub struct Diagnosis {
+    /// Version of this document; grows when a field changes its meaning or goes.
+    pub schema_version: u32,
+    /// Whether `zctrace --pid` works here.
+    pub able: bool,
+    /// What was looked at.
+    pub checks: Vec<Check>,
+    /// One for each leg, unless it was not wanted or can't be made.
+    pub self_tests: Vec<SelfTest>,
+}
+
+impl Diagnosis {
+    /// The status that the doctor ends with: what is missing decides, then what was miscounted.
+    #[must_use]
+    pub fn status(&self) -> Status {
+        let mut missing = self.checks.iter().filter(|check| check.state == State::Missing).peekable();
+        if missing.peek().is_some() {
+            return if missing.all(|check| check.is_privilege) { Status::Privilege } else { Status::Kernel };
+        }
+        if !self.able {
+            return Status::Kernel;
+        }
+        if self.self_tests.iter().all(SelfTest::is_exact) { Status::Done } else { Status::Failed }
+    }
+}
+
+/// `zctrace doctor`.
+///
+/// # Errors
+/// Only if the diagnosis could not be printed: what is wrong with the machine is in the diagnosis.
+pub fn run(options: &cli::Doctor) -> Result<Status, Error> {
+    let checks = checks(&Machine::gather(Path::new("/")));
+    let able = checks::is_able(&checks);
+    let self_tests = if able && !options.no_self_test {
+        eprintln!("Making known system calls of every kind and counting them, by each leg ...");
+        self_test::run(&checks)
+    } else {
+        Vec::new()
+    };
+    // What the kernel does tells more than what its files say.
+    let able = able && self_tests.first().is_none_or(|test| test.failure.is_none());
+    let diagnosis = Diagnosis { schema_version: 1, able, checks, self_tests };
+    let text = match options.output {
+        cli::Output::Json => serde_json::to_string_pretty(&diagnosis)? + "\n",
+        cli::Output::Table => output::doctor::render(&diagnosis, &Style::detect()),
+    };
+    output::print(&text)?;
+    Ok(diagnosis.status())
+}

@@ -14,7 +14,7 @@ use crate::{
     cli::{Output, Watch},
     error::{Error, Status},
     output::{self, Bytes, Progress, Style},
-    probe::{Probe, Slot},
+    probe::{Capacity, Probe, Slot},
     report::{self, Attach, Egress, EndedBy, Facts, KafkaTarget, KnownListener, Report, Window},
     snapshot::Snapshot,
     target::{self, Pidfd, Process},
@@ -58,7 +58,7 @@ async fn watch(pid: u32, options: &Watch) -> Result<Report, Error> {
     let process = target::inspect(proc, pid)?;
     let pidfd = Pidfd::open(pid)?;
     let mut facts = facts(proc, &process);
-    let mut probe = Probe::attach(options.attach, 1)?;
+    let mut probe = Probe::attach(options.attach, Capacity::default())?;
     let mut unknown_listeners = None;
     let slot = probe.watch(pid, || {
         target::listening_ports(proc, pid).unwrap_or_else(|error| {

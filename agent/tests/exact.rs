@@ -9,7 +9,7 @@ use agent_ebpf::{Endpoint, InodeKey, Syscall};
 use support::{ZCTRACE, alone};
 use zctrace::{
     exercise::{Child, Ledger, Plan},
-    probe::{LegChoice, Probe},
+    probe::{Capacity, LegChoice, Probe},
     snapshot::Snapshot,
     target::listening_ports,
 };
@@ -18,8 +18,12 @@ const LEGS: [LegChoice; 2] = [LegChoice::Raw, LegChoice::Tracepoint];
 
 /// Watches a process that makes the calls of `plan`: what it says it did, and what was counted.
 fn watch(plan: Plan, leg: LegChoice) -> (Ledger, Snapshot) {
+    watch_within(plan, leg, Capacity::default())
+}
+
+fn watch_within(plan: Plan, leg: LegChoice, capacity: Capacity) -> (Ledger, Snapshot) {
     let mut child = Child::spawn(Path::new(ZCTRACE), &plan).unwrap_or_else(|error| panic!("{plan}: {error}"));
-    let mut probe = Probe::attach(leg, 1).unwrap_or_else(|error| panic!("{error}"));
+    let mut probe = Probe::attach(leg, capacity).unwrap_or_else(|error| panic!("{error}"));
     let slot = probe.watch(child.pid(), || listening_ports(Path::new("/proc"), child.pid()).unwrap()).unwrap();
     child.go();
     let ledger = child.wait_done().unwrap_or_else(|error| panic!("{plan}: {error}"));
@@ -166,6 +170,36 @@ fn io_uring_is_noticed_and_not_counted() {
     for (ledger, snapshot) in exact(Plan::IoUring, &LEGS) {
         assert_eq!(ledger.transfers, []);
         assert_eq!(snapshot.counter(agent_ebpf::Counter::IoUringEnters), 5);
+    }
+}
+
+#[test]
+fn what_finds_its_map_full_is_counted_as_other() {
+    let _alone = alone();
+    for leg in LEGS {
+        let small = Capacity { transfers: 4, files: 1, directories: 1, ..Capacity::default() };
+        let (ledger, snapshot) = watch_within(Plan::Basic, leg, small);
+        assert!(snapshot.transfers.len() <= 4 && snapshot.files.len() <= 1 && snapshot.directories.len() <= 1);
+        assert!(!snapshot.other.is_empty() && snapshot.files_other.bytes.iter().any(|bytes| *bytes > 0));
+        // Whose socket it was is lost in `(other)`; call, endpoints, calls and bytes are not.
+        let mut known: BTreeMap<_, (u64, u64)> = BTreeMap::new();
+        for transfer in &ledger.transfers {
+            let sum = known.entry((transfer.syscall, transfer.source, transfer.sink)).or_default();
+            *sum = (sum.0 + transfer.calls, sum.1 + transfer.bytes);
+        }
+        let mut counted: BTreeMap<_, (u64, u64)> = BTreeMap::new();
+        let told_apart = snapshot.transfers.iter().map(|t| (t.id.syscall, t.id.source, t.id.sink, t.calls(), t.bytes));
+        let other = snapshot.other.iter().map(|o| (o.syscall, o.source, o.sink, o.tally.calls, o.tally.bytes));
+        for (syscall, source, sink, calls, bytes) in told_apart.chain(other) {
+            let sum = counted.entry((syscall, source, sink)).or_default();
+            *sum = (sum.0 + calls, sum.1 + bytes);
+        }
+        assert_eq!(counted, known, "{leg:?}");
+        for path in 0..3 {
+            let known: u64 = ledger.files.iter().map(|file| file.bytes[path]).sum();
+            let told_apart: u64 = snapshot.files.iter().map(|file| file.moved.bytes[path]).sum();
+            assert_eq!(told_apart + snapshot.files_other.bytes[path], known, "{leg:?}: files, path {path}");
+        }
     }
 }
 

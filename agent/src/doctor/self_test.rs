@@ -8,7 +8,7 @@ use serde::Serialize;
 use super::{Check, State};
 use crate::{
     exercise::{Child, Ledger, Plan},
-    probe::{Leg, LegChoice, Probe},
+    probe::{Capacity, Leg, LegChoice, Probe},
     snapshot::Snapshot,
     target::listening_ports,
 };
@@ -86,7 +86,8 @@ fn test(leg: Leg, choice: LegChoice) -> SelfTest {
 
 fn count_all(choice: LegChoice, test: &mut SelfTest) -> Result<(), String> {
     let targets = u16::try_from(PLANS.len()).map_err(|error| error.to_string())?;
-    let mut probe = Probe::attach(choice, targets).map_err(|error| error.to_string())?;
+    let mut probe =
+        Probe::attach(choice, Capacity { targets, ..Capacity::default() }).map_err(|error| error.to_string())?;
     for plan in PLANS {
         let (ledger, snapshot) = count(plan, &mut probe)?;
         let (calls, differences) = compare(&ledger, &snapshot);

@@ -12,7 +12,7 @@ use aya::{
     programs::{BtfTracePoint, Iter, ProgramError, TracePoint},
 };
 
-use super::{Candidate, KernelFacts, Layout, Leg, LegChoice, ProbeError, VMLINUX, candidates, error::chain};
+use super::{Candidate, Capacity, KernelFacts, Layout, Leg, LegChoice, ProbeError, VMLINUX, candidates, error::chain};
 
 /// The program, built by `cargo xtask bpf` and committed.
 static OBJECT: &[u8] = aya::include_bytes_aligned!("../../../agent-ebpf/prebuilt/zctrace.bpf.o");
@@ -23,7 +23,7 @@ const TRACEFS: [&str; 2] = ["/sys/kernel/tracing", "/sys/kernel/debug/tracing"];
 /// How much of a verifier's log is shown.
 const LOG_LINES: usize = 15;
 
-pub(super) fn attach(choice: LegChoice, max_targets: u16) -> Result<(Ebpf, Leg, String), ProbeError> {
+pub(super) fn attach(choice: LegChoice, capacity: Capacity) -> Result<(Ebpf, Leg, String), ProbeError> {
     let bytes =
         fs::read(VMLINUX).map_err(|error| ProbeError::NoBtf { path: VMLINUX.to_owned(), reason: error.to_string() })?;
     let layout = Layout::parse(&bytes)?;
@@ -40,7 +40,7 @@ pub(super) fn attach(choice: LegChoice, max_targets: u16) -> Result<(Ebpf, Leg, 
     })?;
     let mut refused: Option<ProbeError> = None;
     for candidate in candidates {
-        let mut ebpf = load(&layout, &btf, max_targets)?;
+        let mut ebpf = load(&layout, &btf, capacity)?;
         load_resolver(&mut ebpf, &btf)?;
         match attach_leg(&mut ebpf, &btf, candidate.leg) {
             Ok(note) => return Ok((ebpf, candidate.leg, reason(&candidate, refused.as_ref(), &note))),
@@ -61,8 +61,8 @@ fn reason(candidate: &Candidate, refused: Option<&ProbeError>, note: &str) -> St
 }
 
 /// Creates the maps; no program is loaded yet.
-fn load(layout: &Layout, btf: &Btf, max_targets: u16) -> Result<Ebpf, ProbeError> {
-    let targets = u32::from(max_targets.max(1));
+fn load(layout: &Layout, btf: &Btf, capacity: Capacity) -> Result<Ebpf, ProbeError> {
+    let targets = u32::from(capacity.targets.max(1));
     let offsets = layout.offsets()?;
     let (native, compat) = syscall_tables()?;
     let results = SYSCALLS_U32 * RESULTS_PER_SYSCALL;
@@ -71,6 +71,9 @@ fn load(layout: &Layout, btf: &Btf, max_targets: u16) -> Result<Ebpf, ProbeError
         .override_global("OFFSETS", &offsets, true)
         .override_global("NATIVE_CALLS", &native, true)
         .override_global("COMPAT_CALLS", &compat, true)
+        .map_max_entries("TRANSFERS", capacity.transfers)
+        .map_max_entries("FILES", capacity.files)
+        .map_max_entries("DIRECTORIES", capacity.directories)
         .map_max_entries("LISTENERS", targets * LISTENER_WORDS)
         .map_max_entries("TRANSFERS_OTHER", targets * OTHER_PER_TARGET)
         .map_max_entries("RESULTS", targets * results)

@@ -27,20 +27,40 @@ pub struct Probe {
     targets: targets::Targets,
 }
 
+/// How much can be told apart. What exceeds it is still counted, as `(other)`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Capacity {
+    /// Processes watched at the same time. Unlike the others, one more is refused.
+    pub targets: u16,
+    /// Kinds of transfer (call, endpoints, listener) of all processes.
+    pub transfers: u32,
+    /// Files of all processes.
+    pub files: u32,
+    /// Directories that the files are in.
+    pub directories: u32,
+}
+
+impl Default for Capacity {
+    /// One process with a few dozen listeners and some ten thousand segments: about 20 MB of the kernel's memory.
+    fn default() -> Self {
+        Self { targets: 1, transfers: 1024, files: 32_768, directories: 16_384 }
+    }
+}
+
 /// Where the counts of one watched process lie.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Slot(u16);
 
 impl Probe {
-    /// Loads the program, sized for `max_targets` processes, and attaches it by the best leg that `choice` and the
+    /// Loads the program, with maps of `capacity`, and attaches it by the best leg that `choice` and the
     /// kernel allow. Nothing is counted yet.
     ///
     /// # Errors
     /// What is missing and how to mend it: see [`ProbeError`].
-    pub fn attach(choice: LegChoice, max_targets: u16) -> Result<Self, ProbeError> {
-        let (ebpf, leg, reason) = load::attach(choice, max_targets)?;
+    pub fn attach(choice: LegChoice, capacity: Capacity) -> Result<Self, ProbeError> {
+        let (ebpf, leg, reason) = load::attach(choice, capacity)?;
         tracing::debug!(%leg, reason, "attached");
-        Ok(Self { ebpf, leg, reason, targets: targets::Targets::new(max_targets) })
+        Ok(Self { ebpf, leg, reason, targets: targets::Targets::new(capacity.targets) })
     }
 
     /// The leg in use.
@@ -76,7 +96,9 @@ impl Probe {
     /// # Errors
     /// What the kernel said.
     pub fn stop(&mut self, slot: Slot) -> Result<(), ProbeError> {
-        self.targets.set_counting(&mut self.ebpf, slot, false)
+        self.targets.set_counting(&mut self.ebpf, slot, false)?;
+        targets::wait_for_running_programs();
+        Ok(())
     }
 
     fn note_listener(&mut self, slot: Slot, port: u16) -> Result<(), ProbeError> {

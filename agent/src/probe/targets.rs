@@ -52,3 +52,15 @@ impl Targets {
             .map_err(|error| ProbeError::from_bpf("change the table of targets", &error))
     }
 }
+
+/// Waits until every program that was running when this was called has ended. A program runs with preemption disabled,
+/// and `membarrier(2)` waits for every such section of the kernel.
+pub(super) fn wait_for_running_programs() {
+    /// `MEMBARRIER_CMD_GLOBAL`, include/uapi/linux/membarrier.h.
+    const GLOBAL: libc::c_long = 1;
+    // SAFETY: a call without pointers. Where the kernel lacks it, a call that is just being counted may be missed.
+    let result = unsafe { libc::syscall(libc::SYS_membarrier, GLOBAL, 0, 0) };
+    if result != 0 {
+        tracing::debug!(error = %std::io::Error::last_os_error(), "membarrier");
+    }
+}

@@ -1,6 +1,6 @@
 //! The command line.
 
-use std::time::Duration;
+use std::{path::PathBuf, time::Duration};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
@@ -57,6 +57,9 @@ pub struct Watch {
     /// How to hook the kernel
     #[arg(long, value_enum, default_value_t)]
     pub attach: LegChoice,
+    /// Also write what the kernel counted, before it is made a summary: for bug reports and for tests
+    #[arg(long, value_name = "FILE", hide = true)]
+    pub record: Option<PathBuf>,
 }
 
 /// `zctrace doctor`.

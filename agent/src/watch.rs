@@ -72,6 +72,9 @@ async fn watch(pid: u32, options: &Watch) -> Result<Report, Error> {
     probe.stop(slot)?;
     let seconds = started.elapsed().as_secs_f64();
     let delta = probe.snapshot(slot)?.since(&Snapshot::default());
+    if let Some(path) = &options.record {
+        std::fs::write(path, serde_json::to_string(&delta)?)?;
+    }
     if facts.io_uring != Some(true) {
         facts.io_uring = target::io_uring_in_use(proc, pid).or(facts.io_uring);
     }

@@ -155,6 +155,7 @@ fn a_real_broker_is_counted_as_the_kernel_and_the_clients_count() {
         drop(stopped);
         assert_eq!(report["attach"]["leg"], leg);
         assert_eq!(report["lost"]["updates"], 0, "{:#}", report["lost"]);
+        assert_eq!(report["notes"], serde_json::json!([]));
         assert_like_the_kernel(&report, before, after);
         assert_like_the_clients(&report, &traffic);
         assert_topics(&report, &broker, &topic);

@@ -9,6 +9,8 @@ use super::{
 
 /// x32 marks its call numbers with this bit (`arch/x86/include/uapi/asm/unistd.h`, `__X32_SYSCALL_BIT`).
 const X32_BIT: u64 = 0x4000_0000;
+/// Bits of the numbers themselves, of which there are about 550.
+const X32_NUMBERS: u64 = 0x3ff;
 
 /// A call at its exit.
 pub(crate) struct Call {
@@ -29,7 +31,8 @@ impl Call {
         let (nr, status) =
             unsafe { (load::<u64>(regs, offset!(pt_regs_nr)), load::<u32>(task, offset!(task_compat_status))) };
         let compat = status & offset!(task_compat_bit) as u32 != 0;
-        let x32 = !compat && nr & X32_BIT != 0;
+        // `rt_sigreturn` leaves -1 here: the registers are those of the interrupted code by now.
+        let x32 = !compat && nr & !X32_NUMBERS == X32_BIT;
         let mut call = Self { compat, x32, code: NOT_COUNTED, arguments: [0; 4] };
         if nr < 512 {
             let table = if compat { COMPAT_CALLS.as_ptr() } else { NATIVE_CALLS.as_ptr() };

@@ -130,6 +130,15 @@ impl Egress {
     }
 }
 
+/// A share that is neither nothing nor everything, and is never shown as if it were.
+fn percent(part: u64, whole: u64) -> String {
+    let hundredths = u128::from(part) * 10_000 / u128::from(whole.max(1));
+    match hundredths.min(9_999) {
+        0 => "less than 0.01".to_owned(),
+        hundredths => format!("{}.{:02}", hundredths / 100, hundredths % 100),
+    }
+}
+
 /// What the numbers of a listener say, in one sentence that claims no more than they do.
 fn verdict(listener: &Listener) -> String {
     let who = match (&listener.name, listener.port) {
@@ -156,12 +165,10 @@ fn verdict(listener: &Listener) -> String {
         format!("{who} sent every byte by zero copy")
     } else if egress.zero_copy_bytes == 0 {
         format!("{who} sent nothing by zero copy: every byte was copied through user space{why}")
-    } else if egress.copied_bytes < egress.egress_bytes / 10 {
-        format!("{who} sent nearly everything by zero copy, the rest was copied through user space")
-    } else if egress.zero_copy_bytes < egress.egress_bytes / 10 {
-        format!("{who} sent little by zero copy: most was copied through user space{why}")
     } else {
-        format!("{who} sent a part by zero copy and copied a part through user space{why}")
+        let share = percent(egress.zero_copy_bytes, egress.egress_bytes);
+        let rest = if egress.copied_bytes < egress.egress_bytes / 10 { "the rest" } else { "all else" };
+        format!("{who} sent {share} % by zero copy, {rest} was copied through user space{why}")
     };
     verdict.push('.');
     verdict

@@ -26,6 +26,8 @@ pub const DATAGRAM: &str = "datagram";
 pub const OTHER: &str = "(other)";
 
 pub mod sizes;
+#[cfg(test)]
+mod tests;
 
 /// What one target did in one window.
 #[derive(Clone, Debug, PartialEq, Serialize)]

@@ -7,6 +7,7 @@
 compile_error!("zctrace watches Linux system calls through eBPF: build it for a Linux target (x86_64 or aarch64)");
 
 pub mod cli;
+pub mod command;
 pub mod doctor;
 pub mod error;
 pub mod exercise;
@@ -16,4 +17,3 @@ pub mod probe;
 pub mod report;
 pub mod snapshot;
 pub mod target;
-pub mod watch;

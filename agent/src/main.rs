@@ -5,9 +5,9 @@ use std::process::ExitCode;
 use clap::Parser;
 use zctrace::{
     cli::{Cli, Command},
-    doctor,
+    command,
     error::Error,
-    exercise, watch,
+    exercise,
 };
 
 fn main() -> ExitCode {
@@ -17,13 +17,13 @@ fn main() -> ExitCode {
         .with_writer(std::io::stderr)
         .init();
     let result = match &cli.command {
-        Some(Command::Doctor(options)) => doctor::run(options),
+        Some(Command::Doctor(options)) => command::doctor::run(options),
         Some(Command::Exercise(options)) => exercise::run(options),
         None => tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()
             .map_err(|error| Error::Other(format!("the runtime could not be started: {error}")))
-            .and_then(|runtime| runtime.block_on(watch::run(&cli.watch))),
+            .and_then(|runtime| runtime.block_on(command::watch::run(&cli.watch))),
     };
     match result {
         Ok(status) => status.into(),

@@ -1,33 +1,19 @@
-//! Adding up. Every addition is exact: to values of this CPU, by atomic adds, since on some kernels a program can be
-//! preempted by another thread's; what finds its map full goes to an array that cannot be.
+//! Adding up. Every addition is exact: to values of this CPU, by atomic adds; what finds its map full goes to an array
+//! that cannot be.
 
 use agent_ebpf::{
-    Counter, Endpoint, FileBytes, FileKey, FilePath, SIZE_BUCKETS, THREADS as THREAD_ENTRIES, TransferKey,
-    counter_index, other_index, result_index,
+    Counter, Endpoint, FileBytes, FileKey, FilePath, SIZE_BUCKETS, THREADS as THREAD_ENTRIES, TransferKey, other_index,
+    result_index,
 };
 use aya_ebpf::bindings::BPF_NOEXIST;
 
 use super::{
-    maps::{COUNTERS, FILES, FILES_OTHER, NEW_FILE, NEW_TRANSFER, RESULTS, THREADS, TRANSFERS, TRANSFERS_OTHER},
+    counter::{add, count},
+    maps::{FILES, FILES_OTHER, NEW_FILE, NEW_TRANSFER, RESULTS, THREADS, TRANSFERS, TRANSFERS_OTHER},
     naming,
     object::Object,
     read::forget,
 };
-
-#[inline(always)]
-fn add(to: *mut u64, amount: u64) {
-    // The target has no atomics in Rust's library; the instruction is the kernel's BPF_ATOMIC | BPF_ADD.
-    // SAFETY: `to` is an aligned word of a map's value, which only atomic adds write to.
-    unsafe { core::arch::asm!("lock *(u64 *)({0} + 0) += {1}", in(reg) to, in(reg) amount, options(nostack)) };
-}
-
-/// Adds to one of the target's counters.
-#[inline(always)]
-pub(crate) fn count(target: u32, counter: Counter, amount: u64) {
-    if let Some(counter) = COUNTERS.get_ptr_mut(counter_index(target, counter)) {
-        add(counter, amount);
-    }
-}
 
 /// Counts a call that moved nothing: `result` is 0 or an errno.
 #[inline(always)]

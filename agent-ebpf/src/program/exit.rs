@@ -7,8 +7,9 @@ use agent_ebpf::{
 use aya_ebpf::helpers::{bpf_get_current_pid_tgid, generated::bpf_get_current_task_btf};
 
 use super::{
-    account::{self, Ends, count},
+    account::{self, Ends},
     call::Call,
+    counter::count,
     globals::offset,
     maps::TARGETS,
     object::Object,

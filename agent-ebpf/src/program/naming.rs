@@ -5,7 +5,7 @@ use agent_ebpf::{Counter, Directory, FileValue, InodeKey};
 use aya_ebpf::{bindings::BPF_NOEXIST, helpers::generated::bpf_probe_read_kernel_str};
 
 use super::{
-    account::count,
+    counter::count,
     globals::offset,
     maps::{DIRECTORIES, NEW_DIRECTORY},
     object::inode_key,

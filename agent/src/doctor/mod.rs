@@ -1,4 +1,4 @@
-//! `zctrace doctor`: what this machine allows, what is missing and how to mend it, and a test that every byte is counted.
+//! What this machine allows, what is missing and how to mend it, and a test that every byte is counted.
 //!
 //! Facts are gathered once ([`Machine`]), judged by pure functions ([`checks`]), and rendered by
 //! [`output::doctor`](crate::output::doctor).
@@ -16,11 +16,7 @@ pub use machine::{BpfCall, Found, Machine};
 pub use self_test::{CallLine, Difference, SelfTest, compare};
 use serde::Serialize;
 
-use crate::{
-    cli,
-    error::{Error, Status},
-    output::{self, Style},
-};
+use crate::error::Status;
 
 /// Everything that the doctor found.
 #[derive(Debug, Serialize)]
@@ -50,26 +46,13 @@ impl Diagnosis {
     }
 }
 
-/// `zctrace doctor`.
-///
-/// # Errors
-/// Only if the diagnosis could not be printed: what is wrong with the machine is in the diagnosis.
-pub fn run(options: &cli::Doctor) -> Result<Status, Error> {
+/// Looks at this machine, and makes the self-tests if they are `wanted` and nothing is missing.
+#[must_use]
+pub fn diagnose(wanted: bool) -> Diagnosis {
     let checks = checks(&Machine::gather(Path::new("/")));
     let able = checks::is_able(&checks);
-    let self_tests = if able && !options.no_self_test {
-        eprintln!("Making known system calls of every kind and counting them, by each leg ...");
-        self_test::run(&checks)
-    } else {
-        Vec::new()
-    };
+    let self_tests = if able && wanted { self_test::run(&checks) } else { Vec::new() };
     // What the kernel does tells more than what its files say.
     let able = able && self_tests.first().is_none_or(|test| test.failure.is_none());
-    let diagnosis = Diagnosis { schema_version: 1, able, checks, self_tests };
-    let text = match options.output {
-        cli::Output::Json => serde_json::to_string_pretty(&diagnosis)? + "\n",
-        cli::Output::Table => output::doctor::render(&diagnosis, &Style::detect()),
-    };
-    output::print(&text)?;
-    Ok(diagnosis.status())
+    Diagnosis { schema_version: 1, able, checks, self_tests }
 }

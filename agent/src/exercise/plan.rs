@@ -2,7 +2,10 @@
 
 use std::{fmt, path::Path, str::FromStr};
 
-use super::{ExerciseError, Recorder, plans};
+use super::{
+    ExerciseError,
+    plans::{self, Calls},
+};
 
 /// Which calls to make.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,9 +29,6 @@ pub enum Plan {
     /// io_uring, which no counted call shows.
     IoUring,
 }
-
-/// The calls of a plan, with everything prepared that is not to be counted.
-pub(super) type Calls = Box<dyn FnOnce(&mut Recorder) -> Result<(), ExerciseError>>;
 
 impl Plan {
     pub(super) fn prepare(&self, dir: &Path) -> Result<Calls, ExerciseError> {

@@ -1,10 +1,10 @@
 //! From what was counted and what is known of the broker to the Report. Pure.
 
-use agent_ebpf::{Counter, PORT_DATAGRAM, PORT_NONE, PORT_OUTBOUND, RESULT_RESTARTED, SIZE_BUCKETS};
+use agent_ebpf::{Counter, RESULT_RESTARTED, SIZE_BUCKETS};
 
 use super::{
-    Attach, DATAGRAM, EmptyCount, ErrorCount, Facts, LocalPort, Lost, OTHER, OUTBOUND, Report, SCHEMA_VERSION,
-    SizeBucket, Transfer, Window,
+    Attach, EmptyCount, ErrorCount, Facts, LocalPort, Lost, OTHER, Report, SCHEMA_VERSION, SizeBucket, Transfer,
+    Window,
     files::{self, Files},
     listeners, notes,
 };
@@ -35,22 +35,12 @@ pub fn build(delta: &Snapshot, facts: &Facts, window: Window, attach: Attach) ->
     report
 }
 
-/// A port of the contract as a port of the Report.
-pub(super) fn local_port(port: u32) -> Option<LocalPort> {
-    match port {
-        PORT_NONE => None,
-        PORT_OUTBOUND => Some(LocalPort::Entry(OUTBOUND)),
-        PORT_DATAGRAM => Some(LocalPort::Entry(DATAGRAM)),
-        port => Some(u16::try_from(port).map_or(LocalPort::Entry(OTHER), LocalPort::Port)),
-    }
-}
-
 fn transfers(delta: &Snapshot) -> Vec<Transfer> {
     let kept = delta.transfers.iter().map(|transfer| Transfer {
         syscall: transfer.id.syscall.name(),
         source: transfer.id.source.name(),
         sink: transfer.id.sink.name(),
-        local_port: local_port(transfer.id.port),
+        local_port: LocalPort::from_code(transfer.id.port),
         msg_zerocopy: transfer.id.msg_zerocopy,
         calls: transfer.calls(),
         bytes: transfer.bytes,

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use agent_ebpf::{Class, Endpoint, Syscall};
 
-use super::{DATAGRAM, Egress, Facts, Listener, LocalPort, OTHER, OUTBOUND, build::local_port};
+use super::{DATAGRAM, Egress, Facts, Listener, LocalPort, OTHER, OUTBOUND};
 use crate::snapshot::Snapshot;
 
 #[derive(Default)]
@@ -62,7 +62,7 @@ pub fn total_egress(delta: &Snapshot) -> Egress {
 
 fn add_transfers(delta: &Snapshot, sums: &mut BTreeMap<LocalPort, Sums>) {
     for transfer in &delta.transfers {
-        let Some(port) = local_port(transfer.id.port) else { continue };
+        let Some(port) = LocalPort::from_code(transfer.id.port) else { continue };
         let entry = sums.entry(port).or_default();
         if transfer.id.source == Endpoint::Socket {
             entry.ingress_bytes += transfer.bytes;

@@ -11,6 +11,7 @@ mod notes;
 
 use std::collections::BTreeSet;
 
+use agent_ebpf::{PORT_DATAGRAM, PORT_NONE, PORT_OUTBOUND};
 pub use build::build;
 pub use listeners::total_egress;
 use serde::Serialize;
@@ -149,6 +150,19 @@ pub enum LocalPort {
     Port(u16),
     /// [`OUTBOUND`], [`DATAGRAM`] or [`OTHER`].
     Entry(&'static str),
+}
+
+impl LocalPort {
+    /// From a port of the contract; `None` where neither end is an inet socket.
+    #[must_use]
+    pub fn from_code(port: u32) -> Option<Self> {
+        match port {
+            PORT_NONE => None,
+            PORT_OUTBOUND => Some(Self::Entry(OUTBOUND)),
+            PORT_DATAGRAM => Some(Self::Entry(DATAGRAM)),
+            port => Some(u16::try_from(port).map_or(Self::Entry(OTHER), Self::Port)),
+        }
+    }
 }
 
 /// One bucket of a log2 histogram of bytes a call. Empty buckets are left out.

@@ -10,7 +10,7 @@ use agent_ebpf::Syscall::{
 use crate::exercise::{
     ExerciseError, Recorder,
     objects::{Object, connection, eventfd, file, listener, open, pipe, udp_pair, unix_datagrams, unix_pair},
-    plan::Calls,
+    plans::Calls,
     recorder::moved,
 };
 

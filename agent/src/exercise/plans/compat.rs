@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use crate::exercise::{ExerciseError, plan::Calls};
+use crate::exercise::{ExerciseError, plans::Calls};
 
 #[cfg(not(target_arch = "x86_64"))]
 pub(in crate::exercise) fn prepare(_: &Path) -> Result<Calls, ExerciseError> {

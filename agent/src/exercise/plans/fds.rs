@@ -14,7 +14,7 @@ use agent_ebpf::{
 use crate::exercise::{
     ExerciseError, KnownPort, Recorder,
     objects::{Object, Side, connection, file, listener, open, pipe, unix_pair},
-    plan::Calls,
+    plans::Calls,
     recorder::moved,
 };
 

@@ -10,7 +10,7 @@ use std::{
 use crate::exercise::{
     ExerciseError,
     objects::{Object, file},
-    plan::Calls,
+    plans::Calls,
 };
 
 // include/uapi/linux/io_uring.h

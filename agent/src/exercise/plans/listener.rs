@@ -5,7 +5,7 @@ use agent_ebpf::Syscall::{Read, Write};
 use crate::exercise::{
     ExerciseError,
     objects::{connection, listener},
-    plan::Calls,
+    plans::Calls,
     recorder::moved,
 };
 

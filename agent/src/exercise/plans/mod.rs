@@ -1,5 +1,10 @@
 //! The plans: one file each.
 
+use super::{ExerciseError, Recorder};
+
+/// The calls of a plan, with everything prepared that is not to be counted.
+pub(super) type Calls = Box<dyn FnOnce(&mut Recorder) -> Result<(), ExerciseError>>;
+
 pub(super) mod basic;
 pub(super) mod compat;
 pub(super) mod fds;

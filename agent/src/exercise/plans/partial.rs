@@ -7,7 +7,7 @@ use agent_ebpf::Syscall::{Pread64, Pwrite64, Read, Recvfrom, Recvmmsg, Sendfile,
 use crate::exercise::{
     ExerciseError, Recorder,
     objects::{Object, Side, connection, file, listener, pipe},
-    plan::Calls,
+    plans::Calls,
     recorder::moved,
 };
 

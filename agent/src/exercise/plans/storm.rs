@@ -10,7 +10,7 @@ use agent_ebpf::{
 use crate::exercise::{
     ExerciseError, Recorder,
     objects::{Object, Side, file, open},
-    plan::Calls,
+    plans::Calls,
 };
 
 const THREADS: u64 = 4;

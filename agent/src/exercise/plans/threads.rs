@@ -7,7 +7,7 @@ use agent_ebpf::Syscall::{Pread64, Read, Recvfrom, Sendfile, Sendto, Write};
 use crate::exercise::{
     ExerciseError, Recorder,
     objects::{Object, connection, file, listener, pipe, unix_pair},
-    plan::Calls,
+    plans::Calls,
     recorder::moved,
 };
 

@@ -5,7 +5,7 @@ use agent_ebpf::Syscall::{Read, Sendmsg, Sendto};
 use crate::exercise::{
     ExerciseError,
     objects::{Side, connection, listener},
-    plan::Calls,
+    plans::Calls,
     recorder::moved,
 };
 

@@ -104,6 +104,14 @@ impl ProbeError {
     }
 }
 
+/// Something that the object should have.
+pub(super) fn missing(name: &str) -> ProbeError {
+    ProbeError::Failed {
+        what: format!("use {name}"),
+        reason: "the built-in object does not have it: it is not the one that this agent was built for".to_owned(),
+    }
+}
+
 /// The sentence of an error and of all its causes.
 pub(super) fn chain(error: &(dyn std::error::Error + 'static)) -> String {
     let mut sentence = error.to_string();

@@ -12,7 +12,10 @@ use aya::{
     programs::{BtfTracePoint, Iter, ProgramError, TracePoint},
 };
 
-use super::{Candidate, Capacity, KernelFacts, Layout, Leg, LegChoice, ProbeError, VMLINUX, candidates, error::chain};
+use super::{
+    Candidate, Capacity, KernelFacts, Layout, Leg, LegChoice, ProbeError, VMLINUX, candidates,
+    error::{chain, missing},
+};
 
 /// The program, built by `cargo xtask bpf` and committed.
 static OBJECT: &[u8] = aya::include_bytes_aligned!("../../../agent-ebpf/prebuilt/zctrace.bpf.o");
@@ -168,13 +171,6 @@ where
 {
     let map = ebpf.map(name).ok_or_else(|| missing(name))?;
     map.try_into().map_err(|error| ProbeError::failed(format!("use the map {name}"), &error))
-}
-
-fn missing(name: &str) -> ProbeError {
-    ProbeError::Failed {
-        what: format!("use {name}"),
-        reason: "the built-in object does not have it: it is not the one that this agent was built for".to_owned(),
-    }
 }
 
 /// An error of loading a program, with the end of the verifier's log if it has one.

@@ -1,6 +1,7 @@
 //! The kernel side as the agent sees it: load, attach, watch a process, read the maps. The only place that knows of
 //! maps; everything after it works on [`Snapshot`]s.
 
+mod batch;
 mod error;
 mod layout;
 mod leg;

@@ -9,11 +9,12 @@ use agent_ebpf::{
 };
 use aya::{
     Ebpf, Pod,
-    maps::{Array, HashMap, MapError, PerCpuArray, PerCpuHashMap},
+    maps::{Array, MapError, PerCpuArray},
 };
 
 use super::{
     ProbeError,
+    batch::for_each,
     load::{Borrowed, map},
 };
 use crate::snapshot::{CallResult, Directory, File, OtherTransfer, Snapshot, Transfer, TransferId};
@@ -35,14 +36,11 @@ pub(super) fn snapshot(ebpf: &Ebpf, slot: u16) -> Result<Snapshot, ProbeError> {
 }
 
 pub(super) fn transfers(ebpf: &Ebpf, slot: u16) -> Result<Vec<Transfer>, ProbeError> {
-    const NAME: &str = "TRANSFERS";
-    let transfers: PerCpuHashMap<Borrowed<'_>, TransferKey, TransferValue> = map(ebpf, NAME)?;
     let mut read = Vec::new();
-    for entry in transfers.iter() {
-        let (key, values) = entry.map_err(|error| failed(NAME, &error))?;
-        let Some(id) = (key.target == slot).then(|| transfer_id(&key)).flatten() else { continue };
+    for_each(ebpf, "TRANSFERS", |key: &TransferKey, values: &[TransferValue]| {
+        let Some(id) = (key.target == slot).then(|| transfer_id(key)).flatten() else { return };
         let mut transfer = Transfer { id, bytes: 0, carried_file_bytes: 0, sizes: [0; SIZE_BUCKETS] };
-        for value in values.iter() {
+        for value in values {
             transfer.bytes += value.bytes;
             transfer.carried_file_bytes += value.carried_file_bytes;
             for (sum, calls) in transfer.sizes.iter_mut().zip(value.sizes) {
@@ -50,7 +48,7 @@ pub(super) fn transfers(ebpf: &Ebpf, slot: u16) -> Result<Vec<Transfer>, ProbeEr
             }
         }
         read.push(transfer);
-    }
+    })?;
     read.sort_by_key(|transfer| transfer.id);
     Ok(read)
 }
@@ -105,15 +103,13 @@ fn results(ebpf: &Ebpf, slot: u16) -> Result<Vec<CallResult>, ProbeError> {
 }
 
 fn files(ebpf: &Ebpf, slot: u16) -> Result<Vec<File>, ProbeError> {
-    const NAME: &str = "FILES";
-    let files: HashMap<Borrowed<'_>, FileKey, FileValue> = map(ebpf, NAME)?;
     let mut read = Vec::new();
-    for entry in files.iter() {
-        let (key, value) = entry.map_err(|error| failed(NAME, &error))?;
+    for_each(ebpf, "FILES", |key: &FileKey, values: &[FileValue]| {
         if key.target == u32::from(slot) {
+            let value = &values[0];
             read.push(File { inode: key.inode, moved: value.moved, directory: value.parent, name: text(&value.name) });
         }
-    }
+    })?;
     read.sort_by_key(|file| file.inode);
     Ok(read)
 }
@@ -130,13 +126,10 @@ fn files_other(ebpf: &Ebpf, slot: u16) -> Result<FileBytes, ProbeError> {
 }
 
 fn directories(ebpf: &Ebpf) -> Result<Vec<Directory>, ProbeError> {
-    const NAME: &str = "DIRECTORIES";
-    let directories: HashMap<Borrowed<'_>, InodeKey, DirectoryValue> = map(ebpf, NAME)?;
     let mut read = Vec::new();
-    for entry in directories.iter() {
-        let (inode, value) = entry.map_err(|error| failed(NAME, &error))?;
-        read.push(Directory { inode, parent: value.parent, name: text(&value.name) });
-    }
+    for_each(ebpf, "DIRECTORIES", |inode: &InodeKey, values: &[DirectoryValue]| {
+        read.push(Directory { inode: *inode, parent: values[0].parent, name: text(&values[0].name) });
+    })?;
     read.sort_by_key(|directory| directory.inode);
     Ok(read)
 }

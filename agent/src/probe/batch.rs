@@ -1,0 +1,146 @@
+//! Maps read many entries at a call (`BPF_MAP_LOOKUP_BATCH`, Linux 5.6), which aya does not offer: a scrape would
+//! otherwise make two calls for each of ten thousand files.
+
+use std::{
+    io,
+    os::fd::{AsFd, AsRawFd},
+};
+
+use aya::{
+    Ebpf, Pod,
+    maps::{Map, MapData},
+};
+
+use super::{ProbeError, error::missing};
+
+/// `enum bpf_cmd` in include/uapi/linux/bpf.h.
+const BPF_MAP_LOOKUP_BATCH: libc::c_long = 24;
+/// Entries at a call, at first. A hash table's bucket must fit into one.
+const ENTRIES: usize = 256;
+/// The kernel's batches are no larger than this, whatever is asked: a bucket with more entries would be a broken hash.
+const MOST_ENTRIES: usize = 1 << 16;
+
+/// `struct { ... } batch` of `union bpf_attr`.
+#[repr(C)]
+#[derive(Default)]
+struct BatchAttr {
+    in_batch: u64,
+    out_batch: u64,
+    keys: u64,
+    values: u64,
+    count: u32,
+    map_fd: u32,
+    elem_flags: u64,
+    flags: u64,
+}
+
+/// Calls `visit` with each entry of a map: its key, and its value, or its value on each CPU. What changes meanwhile may
+/// be seen before or after; what stays in the map is seen once.
+pub(super) fn for_each<K: Pod, V: Pod>(
+    ebpf: &Ebpf,
+    name: &'static str,
+    visit: impl FnMut(&K, &[V]),
+) -> Result<(), ProbeError> {
+    let (map, per_cpu) = match ebpf.map(name).ok_or_else(|| missing(name))? {
+        Map::HashMap(map) | Map::Array(map) => (map, false),
+        Map::PerCpuHashMap(map) | Map::PerCpuArray(map) => (map, true),
+        _ => return Err(missing(name)),
+    };
+    let failed = |error: io::Error| ProbeError::from_bpf(format!("read the map {name}"), &error);
+    let cpus = if per_cpu { aya::util::nr_cpus().map_err(|(_, error)| failed(error))? } else { 1 };
+    Batches::<K, V>::new(map, per_cpu, cpus).run(visit).map_err(failed)
+}
+
+struct Batches<'a, K, V> {
+    map: &'a MapData,
+    cpus: usize,
+    /// From one CPU's value to the next: the kernel rounds them up to 8 bytes.
+    stride: usize,
+    keys: Vec<u8>,
+    values: Vec<u8>,
+    entries: usize,
+    kinds: std::marker::PhantomData<(K, V)>,
+}
+
+impl<'a, K: Pod, V: Pod> Batches<'a, K, V> {
+    fn new(map: &'a MapData, per_cpu: bool, cpus: usize) -> Self {
+        let stride = if per_cpu { size_of::<V>().next_multiple_of(8) } else { size_of::<V>() };
+        let mut batches = Self {
+            map,
+            cpus,
+            stride,
+            keys: Vec::new(),
+            values: Vec::new(),
+            entries: 0,
+            kinds: std::marker::PhantomData,
+        };
+        batches.grow(ENTRIES);
+        batches
+    }
+
+    fn grow(&mut self, entries: usize) {
+        self.entries = entries;
+        self.keys.resize(entries * size_of::<K>(), 0);
+        self.values.resize(entries * self.stride * self.cpus, 0);
+    }
+
+    fn run(mut self, mut visit: impl FnMut(&K, &[V])) -> io::Result<()> {
+        // Where the next batch begins: a bucket's number or a key, whichever the kind of map wants.
+        let mut position = vec![0u8; size_of::<K>().max(8)];
+        let mut next = position.clone();
+        let mut first = true;
+        let mut values = Vec::with_capacity(self.cpus);
+        loop {
+            let (count, result) = self.lookup((!first).then_some(&position), &mut next);
+            let at_end = match result {
+                Ok(()) => false,
+                Err(error) if error.raw_os_error() == Some(libc::ENOENT) => true,
+                Err(error) if error.raw_os_error() == Some(libc::ENOSPC) && self.entries < MOST_ENTRIES => {
+                    self.grow(self.entries * 4);
+                    continue;
+                }
+                Err(error) => return Err(error),
+            };
+            for entry in 0..count {
+                self.visit(entry, &mut values, &mut visit);
+            }
+            if at_end {
+                return Ok(());
+            }
+            std::mem::swap(&mut position, &mut next);
+            first = false;
+        }
+    }
+
+    fn lookup(&mut self, position: Option<&Vec<u8>>, next: &mut [u8]) -> (usize, io::Result<()>) {
+        let mut attributes = BatchAttr {
+            in_batch: position.map_or(0, |position| position.as_ptr() as u64),
+            out_batch: next.as_mut_ptr() as u64,
+            keys: self.keys.as_mut_ptr() as u64,
+            values: self.values.as_mut_ptr() as u64,
+            count: u32::try_from(self.entries).unwrap_or(u32::MAX),
+            map_fd: self.map.fd().as_fd().as_raw_fd().unsigned_abs(),
+            ..BatchAttr::default()
+        };
+        let size = size_of::<BatchAttr>() as libc::c_long;
+        // SAFETY: the buffers are as large as `count` entries of this map's sizes take, and outlive the call.
+        let result = unsafe { libc::syscall(libc::SYS_bpf, BPF_MAP_LOOKUP_BATCH, &raw mut attributes, size) };
+        let result = if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) };
+        // With ENOENT, the end, the count says what came before it; with ENOSPC nothing did.
+        let is_whole = result.as_ref().err().is_none_or(|error| error.raw_os_error() == Some(libc::ENOENT));
+        let count = if is_whole { usize::try_from(attributes.count).unwrap_or(0).min(self.entries) } else { 0 };
+        (count, result)
+    }
+
+    fn visit(&self, entry: usize, values: &mut Vec<V>, visit: &mut impl FnMut(&K, &[V])) {
+        // SAFETY: the kernel has filled this entry of the buffer, any bit pattern of which is a `K` (`Pod`).
+        let key = unsafe { self.keys.as_ptr().add(entry * size_of::<K>()).cast::<K>().read_unaligned() };
+        values.clear();
+        for cpu in 0..self.cpus {
+            let offset = (entry * self.cpus + cpu) * self.stride;
+            // SAFETY: as above, for a `V`.
+            values.push(unsafe { self.values.as_ptr().add(offset).cast::<V>().read_unaligned() });
+        }
+        visit(&key, values);
+    }
+}

@@ -165,6 +165,58 @@ impl Snapshot {
         }
     }
 
+    /// This and `other` together: what two lives of one target did.
+    #[must_use]
+    pub fn plus(mut self, other: &Self) -> Self {
+        for theirs in &other.transfers {
+            match self.transfers.iter_mut().find(|ours| ours.id == theirs.id) {
+                Some(ours) => {
+                    ours.bytes += theirs.bytes;
+                    ours.carried_file_bytes += theirs.carried_file_bytes;
+                    ours.sizes.iter_mut().zip(theirs.sizes).for_each(|(sum, calls)| *sum += calls);
+                }
+                None => self.transfers.push(theirs.clone()),
+            }
+        }
+        for theirs in &other.other {
+            let same = |ours: &&mut OtherTransfer| {
+                (ours.syscall, ours.source, ours.sink) == (theirs.syscall, theirs.source, theirs.sink)
+            };
+            match self.other.iter_mut().find(same) {
+                Some(ours) => {
+                    ours.tally.calls += theirs.tally.calls;
+                    ours.tally.bytes += theirs.tally.bytes;
+                }
+                None => self.other.push(*theirs),
+            }
+        }
+        for theirs in &other.results {
+            match self.results.iter_mut().find(|ours| (ours.syscall, ours.result) == (theirs.syscall, theirs.result)) {
+                Some(ours) => ours.calls += theirs.calls,
+                None => self.results.push(*theirs),
+            }
+        }
+        let mut files: BTreeMap<InodeKey, File> = self.files.into_iter().map(|file| (file.inode, file)).collect();
+        for theirs in &other.files {
+            files
+                .entry(theirs.inode)
+                .and_modify(|ours| add_file_bytes(&mut ours.moved, &theirs.moved))
+                .or_insert_with(|| theirs.clone());
+        }
+        self.files = files.into_values().collect();
+        add_file_bytes(&mut self.files_other, &other.files_other);
+        let mut directories: BTreeMap<InodeKey, Directory> =
+            self.directories.into_iter().map(|directory| (directory.inode, directory)).collect();
+        for theirs in &other.directories {
+            directories.entry(theirs.inode).or_insert_with(|| theirs.clone());
+        }
+        self.directories = directories.into_values().collect();
+        for (counter, count) in &other.counters {
+            *self.counters.entry(*counter).or_default() += count;
+        }
+        self
+    }
+
     /// One of the program's counters.
     #[must_use]
     pub fn counter(&self, counter: Counter) -> u64 {
@@ -185,6 +237,13 @@ fn subtract_file_bytes(now: &FileBytes, before: &FileBytes) -> FileBytes {
     FileBytes {
         bytes: std::array::from_fn(|i| now.bytes[i] - before.bytes[i]),
         calls: std::array::from_fn(|i| now.calls[i] - before.calls[i]),
+    }
+}
+
+fn add_file_bytes(sum: &mut FileBytes, more: &FileBytes) {
+    for path in 0..sum.bytes.len() {
+        sum.bytes[path] += more.bytes[path];
+        sum.calls[path] += more.calls[path];
     }
 }
 
@@ -219,5 +278,23 @@ mod tests {
         assert_eq!(delta.counter(Counter::FilesFull), 2);
         assert_eq!(later.since(&Snapshot::default()), later);
         assert_eq!(later.since(&later), Snapshot { directories: vec![], ..Snapshot::default() });
+    }
+
+    #[test]
+    fn a_sum_and_its_difference_give_each_part_back() {
+        let mut one = Snapshot { transfers: vec![transfer(1000, 1)], ..Snapshot::default() };
+        one.counters.insert(Counter::FilesFull, 2);
+        one.results = vec![CallResult { syscall: Syscall::Read, result: 11, calls: 3 }];
+        one.files_other.bytes[1] = 5;
+        one.files_other.calls[1] = 1;
+        let mut two = Snapshot { transfers: vec![transfer(5000, 3)], ..Snapshot::default() };
+        two.results = vec![CallResult { syscall: Syscall::Read, result: 11, calls: 4 }];
+        let tally = Tally { calls: 1, bytes: 7 };
+        let (syscall, source, sink) = (Syscall::Write, Endpoint::Memory, Endpoint::File);
+        two.other = vec![OtherTransfer { syscall, source, sink, tally }];
+        let sum = one.clone().plus(&two);
+        assert_eq!(sum.transfers, [transfer(6000, 4)]);
+        assert_eq!(sum.since(&one), two);
+        assert_eq!(sum.since(&two), one);
     }
 }

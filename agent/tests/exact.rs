@@ -219,3 +219,37 @@ fn both_legs_give_the_same() {
     };
     assert_eq!(sums(&counted[0]).keys().collect::<Vec<_>>(), sums(&counted[1]).keys().collect::<Vec<_>>());
 }
+
+#[test]
+fn targets_are_kept_apart_and_a_slot_is_used_again() {
+    let _alone = alone();
+    let spawn = |plan| Child::spawn(Path::new(ZCTRACE), &plan).unwrap();
+    let ports = |child: &Child| listening_ports(Path::new("/proc"), child.pid()).unwrap();
+    for leg in LEGS {
+        let mut probe = Probe::attach(leg, Capacity { targets: 2, ..Capacity::default() }).unwrap();
+        let (mut first, mut second) = (spawn(Plan::Basic), spawn(Plan::Threads));
+        let slots = [&first, &second].map(|child| probe.watch(child.pid(), || ports(child)).unwrap());
+        let mut third = spawn(Plan::Partial);
+        let refused = probe.watch(third.pid(), || ports(&third)).unwrap_err();
+        assert!(refused.to_string().contains("2 processes"), "{refused}");
+        first.go();
+        second.go();
+        for (child, slot, plan) in [(&mut first, slots[0], Plan::Basic), (&mut second, slots[1], Plan::Threads)] {
+            let ledger = child.wait_done().unwrap();
+            let mut snapshot = probe.snapshot(slot).unwrap();
+            // Directories are of all targets: those of this one's files.
+            let parents: Vec<_> = snapshot.files.iter().map(|file| file.directory).collect();
+            snapshot.directories.retain(|directory| parents.contains(&directory.inode));
+            assert_exact(plan, leg, &ledger, &snapshot);
+        }
+        probe.release(slots[0]).unwrap();
+        let slot = probe.watch(third.pid(), || ports(&third)).unwrap();
+        assert_eq!(slot, slots[0]);
+        assert_eq!(Snapshot { directories: Vec::new(), ..probe.snapshot(slot).unwrap() }, Snapshot::default());
+        assert!(probe.listeners(slot).unwrap().is_subset(&ports(&third)));
+        third.go();
+        let ledger = third.wait_done().unwrap();
+        probe.stop(slot).unwrap();
+        assert_exact(Plan::Partial, leg, &ledger, &probe.snapshot(slot).unwrap());
+    }
+}

@@ -15,8 +15,10 @@ use super::{ProbeError, error::missing};
 
 /// `enum bpf_cmd` in include/uapi/linux/bpf.h.
 const BPF_MAP_LOOKUP_BATCH: libc::c_long = 24;
-/// Entries at a call, at first. A hash table's bucket must fit into one.
-const ENTRIES: usize = 256;
+/// Bytes of values at a call, at first: few calls, and little memory on hosts with many CPUs.
+const BATCH_BYTES: usize = 256 << 10;
+/// Entries at a call, at least, at first. A hash table's bucket must fit into one.
+const FEWEST_ENTRIES: usize = 16;
 /// The kernel's batches are no larger than this, whatever is asked: a bucket with more entries would be a broken hash.
 const MOST_ENTRIES: usize = 1 << 16;
 
@@ -74,7 +76,7 @@ impl<'a, K: Pod, V: Pod> Batches<'a, K, V> {
             entries: 0,
             kinds: std::marker::PhantomData,
         };
-        batches.grow(ENTRIES);
+        batches.grow((BATCH_BYTES / (stride * cpus).max(1)).clamp(FEWEST_ENTRIES, MOST_ENTRIES));
         batches
     }
 

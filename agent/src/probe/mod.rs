@@ -7,6 +7,7 @@ mod layout;
 mod leg;
 mod load;
 mod read;
+mod release;
 mod resolve;
 mod targets;
 
@@ -26,6 +27,18 @@ pub struct Probe {
     leg: Leg,
     reason: String,
     targets: targets::Targets,
+    capacity: Capacity,
+}
+
+/// How full a map is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Usage {
+    /// Its name, in small letters.
+    pub map: &'static str,
+    /// Entries in it.
+    pub entries: u32,
+    /// The most that it takes.
+    pub capacity: u32,
 }
 
 /// How much can be told apart. What exceeds it is still counted, as `(other)`.
@@ -61,7 +74,7 @@ impl Probe {
     pub fn attach(choice: LegChoice, capacity: Capacity) -> Result<Self, ProbeError> {
         let (ebpf, leg, reason) = load::attach(choice, capacity)?;
         tracing::debug!(%leg, reason, "attached");
-        Ok(Self { ebpf, leg, reason, targets: targets::Targets::new(capacity.targets) })
+        Ok(Self { ebpf, leg, reason, targets: targets::Targets::new(capacity.targets), capacity })
     }
 
     /// The leg in use.
@@ -100,6 +113,26 @@ impl Probe {
         self.targets.set_counting(&mut self.ebpf, slot, false)?;
         targets::wait_for_running_programs();
         Ok(())
+    }
+
+    /// Lets a process go and forgets what was counted for it: take its last [`Self::snapshot`] before.
+    ///
+    /// # Errors
+    /// What the kernel said.
+    pub fn release(&mut self, slot: Slot) -> Result<(), ProbeError> {
+        self.targets.remove(&mut self.ebpf, slot)?;
+        targets::wait_for_running_programs();
+        release::clear(&mut self.ebpf, slot.0)?;
+        self.targets.free(slot);
+        Ok(())
+    }
+
+    /// How full the maps are that can fill.
+    ///
+    /// # Errors
+    /// What the kernel said.
+    pub fn usage(&self) -> Result<Vec<Usage>, ProbeError> {
+        read::usage(&self.ebpf, self.capacity)
     }
 
     fn note_listener(&mut self, slot: Slot, port: u16) -> Result<(), ProbeError> {

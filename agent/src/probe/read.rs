@@ -13,7 +13,7 @@ use aya::{
 };
 
 use super::{
-    ProbeError,
+    Capacity, ProbeError, Usage,
     batch::for_each,
     load::{Borrowed, map},
 };
@@ -89,17 +89,31 @@ fn other(ebpf: &Ebpf, slot: u16) -> Result<Vec<OtherTransfer>, ProbeError> {
 }
 
 fn results(ebpf: &Ebpf, slot: u16) -> Result<Vec<CallResult>, ProbeError> {
+    let first = result_index(u32::from(slot), 0, 0);
     let mut read = Vec::new();
-    for syscall in Syscall::ALL {
-        for result in 0..RESULTS_PER_SYSCALL {
-            let index = result_index(u32::from(slot), syscall as u8, result);
-            let calls: u64 = per_cpu::<u64>(ebpf, "RESULTS", index)?.into_iter().sum();
-            if calls > 0 {
-                read.push(CallResult { syscall, result, calls });
-            }
+    for_each(ebpf, "RESULTS", |index: &u32, values: &[u64]| {
+        let calls: u64 = values.iter().sum();
+        let Some(index) = index.checked_sub(first).filter(|_| calls > 0) else { return };
+        let syscall = u8::try_from(index / RESULTS_PER_SYSCALL).ok().and_then(Syscall::from_u8);
+        if let Some(syscall) = syscall {
+            read.push(CallResult { syscall, result: index % RESULTS_PER_SYSCALL, calls });
         }
-    }
+    })?;
+    read.sort_by_key(|result| (result.syscall, result.result));
     Ok(read)
+}
+
+/// Entries are counted by reading the keys: the kernel keeps no number of them.
+pub(super) fn usage(ebpf: &Ebpf, capacity: Capacity) -> Result<Vec<Usage>, ProbeError> {
+    let (mut transfers, mut files, mut directories) = (0, 0, 0);
+    for_each(ebpf, "TRANSFERS", |_: &TransferKey, _: &[TransferValue]| transfers += 1)?;
+    for_each(ebpf, "FILES", |_: &FileKey, _: &[FileValue]| files += 1)?;
+    for_each(ebpf, "DIRECTORIES", |_: &InodeKey, _: &[DirectoryValue]| directories += 1)?;
+    Ok(vec![
+        Usage { map: "transfers", entries: transfers, capacity: capacity.transfers },
+        Usage { map: "files", entries: files, capacity: capacity.files },
+        Usage { map: "directories", entries: directories, capacity: capacity.directories },
+    ])
 }
 
 fn files(ebpf: &Ebpf, slot: u16) -> Result<Vec<File>, ProbeError> {

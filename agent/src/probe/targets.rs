@@ -42,6 +42,22 @@ impl Targets {
         Err(full)
     }
 
+    /// Takes a process out of the table. Its slot stays taken until it is [freed](Self::free).
+    pub(super) fn remove(&mut self, ebpf: &mut Ebpf, slot: Slot) -> Result<(), ProbeError> {
+        let Some(Some(watched)) = self.slots.get(usize::from(slot.0)) else { return Ok(()) };
+        let mut table: Array<_, Target> = load::map_mut(ebpf, "TARGETS")?;
+        table
+            .set(watched.bucket, Target { tgid: TARGET_REMOVED, ..Target::default() }, 0)
+            .map_err(|error| ProbeError::from_bpf("change the table of targets", &error))
+    }
+
+    /// Makes a slot ready for another process.
+    pub(super) fn free(&mut self, slot: Slot) {
+        if let Some(watched) = self.slots.get_mut(usize::from(slot.0)) {
+            *watched = None;
+        }
+    }
+
     /// Begins or ends counting.
     pub(super) fn set_counting(&mut self, ebpf: &mut Ebpf, slot: Slot, counting: bool) -> Result<(), ProbeError> {
         let Some(Some(watched)) = self.slots.get_mut(usize::from(slot.0)) else { return Ok(()) };

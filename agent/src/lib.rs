@@ -11,6 +11,8 @@ pub mod command;
 pub mod doctor;
 pub mod error;
 pub mod exercise;
+pub mod facts;
+pub mod fleet;
 pub mod kafka;
 pub mod output;
 pub mod probe;

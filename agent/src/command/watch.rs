@@ -13,11 +13,12 @@ use tokio::{
 use crate::{
     cli::{Output, Watch},
     error::{Error, Status},
+    facts,
     output::{self, Bytes, Progress, Style},
     probe::{Capacity, Probe, Slot},
-    report::{self, Attach, Egress, EndedBy, Facts, KafkaTarget, KnownListener, Report, Window},
+    report::{self, Attach, Egress, EndedBy, Report, Window},
     snapshot::Snapshot,
-    target::{self, Pidfd, Process},
+    target::{self, Pidfd},
 };
 
 /// How often the progress line is made new. Reading the maps costs the target nothing.
@@ -48,7 +49,7 @@ pub async fn run(options: &Watch) -> Result<Status, Error> {
             );
             Status::TargetEnded
         }
-        EndedBy::Duration | EndedBy::Signal => Status::Done,
+        EndedBy::Duration | EndedBy::Signal | EndedBy::StillRunning => Status::Done,
     })
 }
 
@@ -57,7 +58,7 @@ async fn watch(pid: u32, options: &Watch) -> Result<Report, Error> {
     // The descriptor comes first: while it says that the process lives, its PID names no other one.
     let process = target::inspect(proc, pid)?;
     let pidfd = Pidfd::open(pid)?;
-    let mut facts = facts(proc, &process);
+    let mut facts = facts::gather(proc, &process);
     let mut probe = Probe::attach(options.attach, Capacity::default())?;
     let mut unknown_listeners = None;
     let slot = probe.watch(pid, || {
@@ -117,40 +118,4 @@ async fn wait(
 /// Egress so far.
 fn egress(snapshot: &Snapshot) -> Egress {
     report::total_egress(snapshot)
-}
-
-/// What can be known of a process beside its calls.
-fn facts(proc: &Path, process: &Process) -> Facts {
-    let mut facts = Facts {
-        target: report::Target {
-            pid: process.pid,
-            name: process.comm.clone(),
-            command: process.command.clone(),
-            kafka: None,
-        },
-        listeners: Vec::new(),
-        log_dir_inodes: Default::default(),
-        io_uring: target::io_uring_in_use(proc, process.pid),
-        compat: process.compat,
-        problems: Vec::new(),
-    };
-    if crate::kafka::detect(process) {
-        let broker = crate::kafka::broker(proc, process);
-        facts.target.name = broker.node_id.map_or_else(|| "kafka".to_owned(), |id| format!("kafka broker {id}"));
-        facts.listeners = broker
-            .listeners
-            .iter()
-            .map(|l| KnownListener { port: l.port, name: l.name.clone(), protocol: l.protocol.clone() })
-            .collect();
-        facts.log_dir_inodes = broker.log_dirs.iter().filter_map(|dir| dir.inode).collect();
-        facts.target.kafka = Some(KafkaTarget {
-            node_id: broker.node_id,
-            cluster_id: broker.cluster_id,
-            version: broker.version,
-            config: broker.config,
-            log_dirs: broker.log_dirs.into_iter().map(|dir| dir.path).collect(),
-        });
-        facts.problems = broker.problems;
-    }
-    facts
 }

@@ -5,6 +5,7 @@
 //! | [`table`] | sentences and tables for people |
 //! | [`doctor`] | what `zctrace doctor` found |
 //! | [`json`] | one document for programs, described by `docs/report.schema.json` |
+//! | [`prometheus`] | the exposition that Prometheus scrapes |
 //! | [`progress`] | the line that shows that something happens while watching |
 //!
 //! No name of a process, file or topic reaches a terminal with control characters in it: see `text`.
@@ -14,6 +15,7 @@ mod format;
 mod grid;
 pub mod json;
 pub mod progress;
+pub mod prometheus;
 #[cfg(test)]
 mod sample;
 mod style;

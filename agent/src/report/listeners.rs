@@ -106,12 +106,25 @@ impl Egress {
         }
     }
 
-    fn merge(&mut self, other: &Self) {
+    pub(crate) const fn merge(&mut self, other: &Self) {
         self.egress_bytes += other.egress_bytes;
         self.zero_copy_bytes += other.zero_copy_bytes;
         self.copied_bytes += other.copied_bytes;
         self.undetermined_bytes += other.undetermined_bytes;
         self.carried_file_bytes += other.carried_file_bytes;
+    }
+
+    /// What was added since `earlier`, without ratios.
+    #[must_use]
+    pub(crate) fn since(&self, earlier: &Self) -> Self {
+        Self {
+            egress_bytes: self.egress_bytes.saturating_sub(earlier.egress_bytes),
+            zero_copy_bytes: self.zero_copy_bytes.saturating_sub(earlier.zero_copy_bytes),
+            copied_bytes: self.copied_bytes.saturating_sub(earlier.copied_bytes),
+            undetermined_bytes: self.undetermined_bytes.saturating_sub(earlier.undetermined_bytes),
+            carried_file_bytes: self.carried_file_bytes.saturating_sub(earlier.carried_file_bytes),
+            ..Self::default()
+        }
     }
 
     /// The same with its ratios, which are only there where there was egress.

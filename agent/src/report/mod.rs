@@ -28,7 +28,7 @@ pub const OTHER: &str = "(other)";
 
 pub mod sizes;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 /// What one target did in one window.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -110,6 +110,8 @@ pub enum EndedBy {
     Signal,
     /// The target ended.
     TargetExit,
+    /// It has not: the document of a service that still watches.
+    StillRunning,
 }
 
 /// How the kernel was hooked.
@@ -140,6 +142,19 @@ pub struct Transfer {
     pub bytes: u64,
     /// Calls by size; `None` where only sums could be kept (the `(other)` entry).
     pub size_histogram: Option<Vec<SizeBucket>>,
+}
+
+impl Transfer {
+    /// Adds another of the same kind.
+    pub(crate) fn merge(&mut self, other: &Self) {
+        self.calls += other.calls;
+        self.bytes += other.bytes;
+        self.size_histogram = match (self.size_histogram.take(), &other.size_histogram) {
+            (Some(ours), Some(theirs)) => Some(sizes::sum(&ours, theirs)),
+            // Of one of them only sums are known.
+            _ => None,
+        };
+    }
 }
 
 /// A listener's port or what stands for one.

@@ -1,5 +1,7 @@
 //! What a size histogram says.
 
+use std::collections::BTreeMap;
+
 use super::SizeBucket;
 
 /// The bucket in which the size lies that `percent` of 100 calls do not exceed (nearest rank), or `None` where there
@@ -13,6 +15,15 @@ pub fn percentile(histogram: &[SizeBucket], percent: u8) -> Option<SizeBucket> {
         seen += u128::from(bucket.calls);
         seen >= rank
     })
+}
+
+/// Two histograms together.
+pub(crate) fn sum(one: &[SizeBucket], other: &[SizeBucket]) -> Vec<SizeBucket> {
+    let mut buckets: BTreeMap<u64, SizeBucket> = one.iter().map(|bucket| (bucket.min, *bucket)).collect();
+    for bucket in other {
+        buckets.entry(bucket.min).and_modify(|sum| sum.calls += bucket.calls).or_insert(*bucket);
+    }
+    buckets.into_values().collect()
 }
 
 #[cfg(test)]

@@ -17,7 +17,7 @@ const BROKER: &str = include_str!("recorded/broker.json");
 /// Inode of its log directory, `.../data`.
 const LOG_DIR: u64 = 9_994_321;
 
-fn facts() -> Facts {
+pub(crate) fn facts() -> Facts {
     let listener = |port, name: &str| KnownListener {
         port,
         name: name.to_owned(),

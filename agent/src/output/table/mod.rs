@@ -45,6 +45,7 @@ fn header(report: &Report, style: &Style) -> String {
         EndedBy::Duration => "",
         EndedBy::Signal => " (until it was interrupted)",
         EndedBy::TargetExit => " (until the process ended)",
+        EndedBy::StillRunning => " (and it goes on)",
     };
     let header = format!(
         "{} ({}), {:.2} s from {}{ended_by}, leg {}",

@@ -1,0 +1,41 @@
+//! What is known of a process from outside the counts: gathered for the Report, from the process and from what it runs.
+
+use std::path::Path;
+
+use crate::{
+    kafka,
+    report::{Facts, KafkaTarget, KnownListener, Target},
+    target::{self, Process},
+};
+
+/// What can be known of a process beside its calls.
+#[must_use]
+pub fn gather(proc: &Path, process: &Process) -> Facts {
+    let mut facts = Facts {
+        target: Target { pid: process.pid, name: process.comm.clone(), command: process.command.clone(), kafka: None },
+        listeners: Vec::new(),
+        log_dir_inodes: Default::default(),
+        io_uring: target::io_uring_in_use(proc, process.pid),
+        compat: process.compat,
+        problems: Vec::new(),
+    };
+    if kafka::detect(process) {
+        let broker = kafka::broker(proc, process);
+        facts.target.name = broker.node_id.map_or_else(|| "kafka".to_owned(), |id| format!("kafka broker {id}"));
+        facts.listeners = broker
+            .listeners
+            .iter()
+            .map(|l| KnownListener { port: l.port, name: l.name.clone(), protocol: l.protocol.clone() })
+            .collect();
+        facts.log_dir_inodes = broker.log_dirs.iter().filter_map(|dir| dir.inode).collect();
+        facts.target.kafka = Some(KafkaTarget {
+            node_id: broker.node_id,
+            cluster_id: broker.cluster_id,
+            version: broker.version,
+            config: broker.config,
+            log_dirs: broker.log_dirs.into_iter().map(|dir| dir.path).collect(),
+        });
+        facts.problems = broker.problems;
+    }
+    facts
+}

@@ -1,0 +1,249 @@
+//! Every watched target of a host, over all its processes. A target is what keeps its name when its process restarts;
+//! its counters are those of the processes that ended, and what the maps hold of the one that runs.
+
+mod admission;
+mod past;
+mod window;
+
+use std::{
+    collections::BTreeMap,
+    path::PathBuf,
+    time::{Duration, Instant, SystemTime},
+};
+
+pub use admission::{TopicBytes, TopicPolicy};
+pub use window::Key;
+pub(crate) use window::key;
+
+use crate::{
+    facts,
+    probe::{Probe, ProbeError, Slot, Usage},
+    report::{self, Attach, EndedBy, Facts, Report, Window},
+    snapshot::Snapshot,
+    target::{Process, listening_ports},
+};
+use admission::Series;
+use window::Lately;
+
+/// What a fleet is bounded by.
+#[derive(Clone, Debug)]
+pub struct Limits {
+    /// Topics with series of their own.
+    pub topics: TopicPolicy,
+    /// Listeners of a target with series of their own.
+    pub listeners: usize,
+    /// Over which time ratios are.
+    pub window: Duration,
+    /// Targets that are known by name, the ended ones included. The one that ended first is forgotten first.
+    pub targets: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self { topics: TopicPolicy::default(), listeners: 64, window: Duration::from_secs(60), targets: 256 }
+    }
+}
+
+/// What a target is labelled with beside its name.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Labels {
+    /// Container that it runs in.
+    pub container: Option<String>,
+    /// Kubernetes pod that it runs in.
+    pub pod: Option<String>,
+    /// Version of its Java.
+    pub java_version: Option<String>,
+}
+
+/// One target at one moment: what the outputs of a service show.
+#[derive(Clone, Debug)]
+pub struct View {
+    /// Its stable name.
+    pub name: String,
+    /// Whether a process of it runs.
+    pub running: bool,
+    /// Processes of it that were watched.
+    pub processes: u64,
+    /// Everything since it is watched.
+    pub report: Report,
+    /// Its topics, as they have series.
+    pub topics: Vec<TopicBytes>,
+    /// Topic-partitions without a series of their own.
+    pub folded_topics: u64,
+    /// Listeners without one.
+    pub folded_listeners: u64,
+    /// Egress by listener in the window, with ratios.
+    pub lately: Vec<(Key, report::Egress)>,
+    /// See [`Labels`].
+    pub labels: Labels,
+}
+
+struct Member {
+    past: Snapshot,
+    life: Option<(Slot, u32)>,
+    processes: u64,
+    facts: Facts,
+    labels: Labels,
+    series: Series,
+    lately: Lately,
+    since: SystemTime,
+    started: Instant,
+    ended: Option<Instant>,
+}
+
+/// All targets, and the hooks that count for them.
+pub struct Fleet {
+    probe: Probe,
+    proc: PathBuf,
+    limits: Limits,
+    members: BTreeMap<String, Member>,
+    forgotten: u64,
+}
+
+impl Fleet {
+    /// An empty fleet.
+    #[must_use]
+    pub const fn new(probe: Probe, proc: PathBuf, limits: Limits) -> Self {
+        Self { probe, proc, limits, members: BTreeMap::new(), forgotten: 0 }
+    }
+
+    /// Begins to count for a process of the target that is called `name`.
+    ///
+    /// # Errors
+    /// What the kernel said; the target keeps what it had. A target whose process still runs is not changed.
+    pub fn admit(&mut self, name: &str, process: &Process, labels: Labels) -> Result<(), ProbeError> {
+        if self.members.get(name).is_some_and(|member| member.life.is_some()) {
+            return Ok(());
+        }
+        let mut facts = facts::gather(&self.proc, process);
+        let pid = process.pid;
+        let mut problem = None;
+        let slot = self.probe.watch(pid, || {
+            listening_ports(&self.proc, pid).unwrap_or_else(|error| {
+                problem = Some(format!("{error} Connections of listeners opened before are shown as outbound."));
+                Default::default()
+            })
+        })?;
+        facts.problems.extend(problem);
+        for problem in &facts.problems {
+            tracing::warn!(target_name = name, pid, problem, "something of the target could not be found out");
+        }
+        tracing::info!(target_name = name, pid, "watching");
+        self.make_room(name);
+        let limits = &self.limits;
+        let member = self.members.entry(name.to_owned()).or_insert_with(|| Member {
+            past: Snapshot::default(),
+            life: None,
+            processes: 0,
+            facts: facts.clone(),
+            labels: Labels::default(),
+            series: Series::new(limits.topics.clone(), limits.listeners),
+            lately: Lately::new(limits.window),
+            since: SystemTime::now(),
+            started: Instant::now(),
+            ended: None,
+        });
+        (member.facts, member.labels, member.life) = (facts, labels, Some((slot, pid)));
+        member.processes += 1;
+        member.ended = None;
+        Ok(())
+    }
+
+    /// Keeps the last counts of a target whose process has ended, and makes its place in the maps free.
+    ///
+    /// # Errors
+    /// What the kernel said.
+    pub fn retire(&mut self, name: &str) -> Result<(), ProbeError> {
+        let Some(member) = self.members.get_mut(name) else { return Ok(()) };
+        let Some((slot, pid)) = member.life else { return Ok(()) };
+        self.probe.stop(slot)?;
+        let last = self.probe.snapshot(slot)?;
+        member.past = past::fold(&std::mem::take(&mut member.past).plus(&last));
+        member.life = None;
+        member.ended = Some(Instant::now());
+        tracing::info!(target_name = name, pid, "ended; its counts are kept");
+        self.probe.release(slot)
+    }
+
+    /// Forgets the target that ended first, where there are too many.
+    fn make_room(&mut self, name: &str) {
+        if self.members.contains_key(name) || self.members.len() < self.limits.targets {
+            return;
+        }
+        let ended = self.members.iter().filter_map(|(name, member)| Some((member.ended?, name.clone())));
+        if let Some((_, oldest)) = ended.min() {
+            tracing::warn!(target_name = oldest, "forgotten: too many targets have ended");
+            self.members.remove(&oldest);
+            self.forgotten += 1;
+        }
+    }
+
+    /// Targets forgotten because there were too many.
+    #[must_use]
+    pub const fn forgotten(&self) -> u64 {
+        self.forgotten
+    }
+
+    /// Names of the targets that run, with their PIDs.
+    pub fn running(&self) -> impl Iterator<Item = (&str, u32)> {
+        self.members.iter().filter_map(|(name, member)| Some((name.as_str(), member.life?.1)))
+    }
+
+    /// Every target as it stands.
+    ///
+    /// # Errors
+    /// What the kernel said.
+    pub fn views(&mut self) -> Result<Vec<View>, ProbeError> {
+        let now = Instant::now();
+        let attach = Attach { leg: self.probe.leg().name().to_owned(), reason: self.probe.reason().to_owned() };
+        let mut views = Vec::with_capacity(self.members.len());
+        for (name, member) in &mut self.members {
+            let counts = match member.life {
+                Some((slot, _)) => self.probe.snapshot(slot)?.plus(&member.past),
+                None => member.past.clone(),
+            };
+            views.push(member.view(name, &counts, attach.clone(), now));
+        }
+        Ok(views)
+    }
+
+    /// How full the maps are.
+    ///
+    /// # Errors
+    /// What the kernel said.
+    pub fn usage(&self) -> Result<Vec<Usage>, ProbeError> {
+        self.probe.usage()
+    }
+
+    /// The leg in use and why.
+    #[must_use]
+    pub fn attach(&self) -> (&'static str, &str) {
+        (self.probe.leg().name(), self.probe.reason())
+    }
+}
+
+impl Member {
+    fn view(&mut self, name: &str, counts: &Snapshot, attach: Attach, now: Instant) -> View {
+        let window = Window {
+            start: humantime::format_rfc3339_millis(self.since).to_string(),
+            seconds: now.duration_since(self.started).as_secs_f64(),
+            ended_by: if self.life.is_some() { EndedBy::StillRunning } else { EndedBy::TargetExit },
+        };
+        let mut report = report::build(counts, &self.facts, window, attach);
+        let (topics, folded_topics) = self.series.topics(&report);
+        let folded_listeners = self.series.fold_listeners(&mut report);
+        self.lately.sample(now, &report);
+        let lately = self.lately.egress(&report);
+        View {
+            name: name.to_owned(),
+            running: self.life.is_some(),
+            processes: self.processes,
+            report,
+            topics,
+            folded_topics,
+            folded_listeners,
+            lately,
+            labels: self.labels.clone(),
+        }
+    }
+}

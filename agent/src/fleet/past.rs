@@ -1,0 +1,100 @@
+//! What ended processes of a target did: their last counts, with their files folded, so that a target that restarts for
+//! years takes no more room than its topics do.
+
+use std::collections::BTreeMap;
+
+use agent_ebpf::{FileBytes, InodeKey};
+
+use crate::{
+    kafka::is_segment,
+    snapshot::{Directory, File, Snapshot},
+};
+
+/// Name that stands for all log segments of a directory: a segment's, so that they count for its topic.
+const SEGMENTS: &str = "00000000000000000000.log";
+/// Name that stands for all other files.
+const EARLIER: &str = "(files of ended processes)";
+/// Directories whose segments are kept apart, at most: what exceeds it counts as `(other)`.
+const MOST_DIRECTORIES: usize = 100_000;
+
+/// The same counts, with one file for the segments of each directory and one for everything else.
+pub(super) fn fold(snapshot: &Snapshot) -> Snapshot {
+    let mut segments: BTreeMap<InodeKey, FileBytes> = BTreeMap::new();
+    let mut others = FileBytes::default();
+    let mut overflow = snapshot.files_other;
+    for file in &snapshot.files {
+        if !is_segment(&file.name) {
+            add(&mut others, &file.moved);
+        } else if segments.len() < MOST_DIRECTORIES || segments.contains_key(&file.directory) {
+            add(segments.entry(file.directory).or_default(), &file.moved);
+        } else {
+            add(&mut overflow, &file.moved);
+        }
+    }
+    let directories: Vec<Directory> =
+        snapshot.directories.iter().filter(|directory| segments.contains_key(&directory.inode)).cloned().collect();
+    // No file has its directory's inode number, so these never meet a file of a later process.
+    let mut files: Vec<File> = segments
+        .into_iter()
+        .map(|(directory, moved)| File { inode: directory, moved, directory, name: SEGMENTS.to_owned() })
+        .collect();
+    if others.calls.iter().any(|calls| *calls > 0) {
+        let nowhere = InodeKey::default();
+        files.push(File { inode: nowhere, moved: others, directory: nowhere, name: EARLIER.to_owned() });
+    }
+    files.sort_by_key(|file| file.inode);
+    Snapshot { files, directories, files_other: overflow, ..snapshot.clone() }
+}
+
+fn add(sum: &mut FileBytes, more: &FileBytes) {
+    for path in 0..sum.bytes.len() {
+        sum.bytes[path] += more.bytes[path];
+        sum.calls[path] += more.calls[path];
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use crate::report::{self, Attach, EndedBy, Window};
+
+    const BROKER: &str = include_str!("../report/recorded/broker.json");
+
+    fn topics(snapshot: &Snapshot) -> Vec<report::Topic> {
+        let facts = report::tests::facts();
+        let window = Window { start: String::new(), seconds: 1.0, ended_by: EndedBy::Signal };
+        report::build(snapshot, &facts, window, Attach { leg: String::new(), reason: String::new() }).topics
+    }
+
+    #[test]
+    fn folding_keeps_every_byte_with_its_topic() {
+        let recorded: Snapshot = serde_json::from_str(BROKER).unwrap();
+        let folded = fold(&recorded);
+        assert_eq!(topics(&folded), topics(&recorded));
+        assert!(folded.files.len() < recorded.files.len());
+        let sum = |snapshot: &Snapshot| {
+            let files = snapshot.files.iter().map(|file| file.moved).chain([snapshot.files_other]);
+            files.fold([0; 3], |sum, moved| std::array::from_fn(|path| sum[path] + moved.bytes[path]))
+        };
+        assert_eq!(sum(&folded), sum(&recorded));
+        assert_eq!(folded.transfers, recorded.transfers);
+    }
+
+    #[test]
+    fn a_second_life_adds_to_the_first_and_takes_no_more_room() {
+        let recorded: Snapshot = serde_json::from_str(BROKER).unwrap();
+        let mut past = Snapshot::default();
+        for _ in 0..3 {
+            past = fold(&past.plus(&recorded));
+        }
+        assert_eq!(past.files.len(), fold(&recorded).files.len());
+        for (topic, once) in topics(&past).iter().zip(topics(&recorded)) {
+            assert_eq!((&topic.topic, topic.written_bytes), (&once.topic, 3 * once.written_bytes));
+        }
+        // While the third process runs, its files stand beside the folded ones.
+        for (topic, once) in topics(&past.plus(&recorded)).iter().zip(topics(&recorded)) {
+            assert_eq!((&topic.topic, topic.written_bytes), (&once.topic, 4 * once.written_bytes));
+        }
+    }
+}

@@ -1,0 +1,113 @@
+//! Every metric of a target and of zctrace itself: name, type, help, labels. `docs/metrics.md` is compared with it.
+
+/// Type of a metric in the text format.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// Only grows, but for a restart of zctrace.
+    Counter,
+    /// Goes up and down.
+    Gauge,
+    /// Buckets, sum and count.
+    Histogram,
+}
+
+impl Kind {
+    /// The word in a `# TYPE` line.
+    #[must_use]
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Counter => "counter",
+            Self::Gauge => "gauge",
+            Self::Histogram => "histogram",
+        }
+    }
+}
+
+/// A metric.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Metric {
+    /// Its name, unit and `_total` included.
+    pub name: &'static str,
+    /// Its type.
+    pub kind: Kind,
+    /// What it says.
+    pub help: &'static str,
+    /// Its labels, in their order.
+    pub labels: &'static [&'static str],
+}
+
+const fn metric(name: &'static str, kind: Kind, help: &'static str, labels: &'static [&'static str]) -> Metric {
+    Metric { name, kind, help, labels }
+}
+
+macro_rules! metrics {
+    ($($constant:ident: $kind:ident $name:literal [$($label:literal)*] $help:literal;)*) => {
+        $(pub(super) const $constant: Metric = metric($name, Kind::$kind, $help, &[$($label),*]);)*
+        /// All of them, in the order of an exposition.
+        pub const METRICS: &[Metric] = &[$($constant),*];
+    };
+}
+
+metrics! {
+    TARGET_INFO: Gauge "zctrace_target_info"
+        ["target" "command" "broker_id" "cluster_id" "version" "pid" "container" "pod" "java_version"]
+        "A watched target. Always 1; what changes when its process restarts is in the labels of this metric only.";
+    TARGET_UP: Gauge "zctrace_target_up" ["target"]
+        "1 while a process of the target runs and is watched, 0 after it has ended.";
+    TARGET_PROCESSES: Counter "zctrace_target_processes_total" ["target"]
+        "Processes of the target that were watched: one more after each restart.";
+    TRANSFERS: Counter "zctrace_transfers_total" ["target" "syscall" "source" "sink" "listener" "port"]
+        "System calls that moved bytes, by call, endpoints and listener.";
+    TRANSFER_BYTES: Counter "zctrace_transfer_bytes_total" ["target" "syscall" "source" "sink" "listener" "port"]
+        "Bytes that those calls returned.";
+    TRANSFER_SIZE: Histogram "zctrace_transfer_size_bytes" ["target" "syscall" "source" "sink" "le"]
+        "Bytes that a call returned.";
+    ERRORS: Counter "zctrace_syscall_errors_total" ["target" "syscall" "errno"]
+        "System calls that failed. EAGAIN is no fault: there was nothing to take or no room yet.";
+    EMPTY: Counter "zctrace_syscall_empty_total" ["target" "syscall"]
+        "System calls that succeeded and moved nothing, as at the end of a file or of a connection.";
+    EGRESS: Counter "zctrace_egress_bytes_total" ["target" "listener" "port" "path"]
+        "Bytes sent through sockets by path: zero_copy (sendfile, splice), copied (from user memory), undetermined (MSG_ZEROCOPY).";
+    INGRESS: Counter "zctrace_ingress_bytes_total" ["target" "listener" "port"]
+        "Bytes received through sockets.";
+    CARRIED: Counter "zctrace_carried_file_bytes_total" ["target" "listener" "port"]
+        "File bytes that the sending threads had read into memory before they sent: the read half of read + write.";
+    ZERO_COPY_RATIO: Gauge "zctrace_zero_copy_ratio" ["target" "listener" "port"]
+        "Zero-copy egress bytes over egress bytes in the window. Absent where nothing was sent.";
+    COPY_RATIO: Gauge "zctrace_copy_ratio" ["target" "listener" "port"]
+        "Copied egress bytes over egress bytes in the window. Absent where nothing was sent.";
+    COPY_AMPLIFICATION: Gauge "zctrace_copy_amplification" ["target" "listener" "port"]
+        "Bytes moved between kernel and user memory for each byte sent in the window. Absent where nothing was sent.";
+    WINDOW: Gauge "zctrace_window_seconds" []
+        "Length of the window that the ratios are over.";
+    TOPIC_BYTES: Counter "zctrace_topic_bytes_total" ["target" "topic" "partition" "path"]
+        "Bytes of log segments by path: zero_copy_read, copied_read, written.";
+    FOLDED_TOPICS: Gauge "zctrace_folded_topic_partitions" ["target"]
+        "Topic-partitions without a series of their own, whose bytes are in the topic (other).";
+    FOLDED_LISTENERS: Gauge "zctrace_folded_listeners" ["target"]
+        "Listeners without series of their own, whose bytes are in the listener (other).";
+    LOST_UPDATES: Counter "zctrace_lost_updates_total" ["target"]
+        "Updates that found a map full. Their bytes are in the totals, as (other).";
+    OTHER_BYTES: Counter "zctrace_other_bytes_total" ["target"]
+        "Bytes that are in no listener or file because a map was full.";
+    UNKNOWN_ENDPOINT: Counter "zctrace_unknown_endpoint_bytes_total" ["target"]
+        "Bytes of calls whose descriptor was closed before they returned.";
+    UNKNOWN_LENGTH: Counter "zctrace_unknown_length_calls_total" ["target"]
+        "sendmmsg and recvmmsg calls some of whose bytes could not be read and are missing.";
+    MAP_ENTRIES: Gauge "zctrace_map_entries" ["map"]
+        "Entries of a map in the kernel.";
+    MAP_CAPACITY: Gauge "zctrace_map_capacity" ["map"]
+        "The most entries that the map takes.";
+    ATTACH_INFO: Gauge "zctrace_attach_info" ["leg" "reason"]
+        "How the kernel is hooked. Always 1.";
+    ATTACH_SECONDS: Gauge "zctrace_attach_duration_seconds" []
+        "How long it took to load and attach the program.";
+    SCRAPE_SECONDS: Gauge "zctrace_scrape_duration_seconds" []
+        "How long it took to read the maps for this exposition.";
+    TARGETS_REFUSED: Counter "zctrace_targets_refused_total" []
+        "Processes that could not be watched: the log says why.";
+    TARGETS_FORGOTTEN: Counter "zctrace_targets_forgotten_total" []
+        "Ended targets whose counters were dropped because there were too many.";
+    BUILD_INFO: Gauge "zctrace_build_info" ["version" "arch"]
+        "This zctrace. Always 1.";
+}

@@ -1,1 +1,192 @@
+//! The exposition of a recorded broker, and its table in the documentation.
+#![allow(clippy::unwrap_used, clippy::panic)]
 
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::*;
+use crate::{
+    fleet::{Labels, TopicBytes},
+    report::{self, Attach, EndedBy, OTHER, Window},
+    snapshot::Snapshot,
+};
+
+fn view(name: &str, snapshot: &Snapshot) -> View {
+    let facts = report::tests::facts();
+    let window =
+        Window { start: "2026-11-23T21:49:16.325Z".to_owned(), seconds: 10.5, ended_by: EndedBy::StillRunning };
+    let report = report::build(snapshot, &facts, window, Attach { leg: "raw".to_owned(), reason: String::new() });
+    let lately = report.listeners.iter().map(|l| ((l.port, l.name.clone()), l.egress)).collect();
+    let topics = report
+        .topics
+        .iter()
+        .map(|topic| TopicBytes {
+            topic: topic.topic.clone(),
+            partition: Some(topic.partition),
+            zero_copy_read_bytes: topic.zero_copy_read_bytes,
+            copied_read_bytes: topic.copied_read_bytes,
+            written_bytes: topic.written_bytes,
+        })
+        .collect();
+    let labels = Labels { java_version: Some("17.0.12".to_owned()), ..Labels::default() };
+    View {
+        name: name.to_owned(),
+        running: true,
+        processes: 1,
+        report,
+        topics,
+        folded_topics: 0,
+        folded_listeners: 0,
+        lately,
+        labels,
+    }
+}
+
+fn own() -> Own {
+    Own {
+        leg: "raw".to_owned(),
+        reason: "asked for by --attach raw".to_owned(),
+        attach: Duration::from_millis(85),
+        scrape: Duration::from_millis(2),
+        usage: vec![Usage { map: "transfers", entries: 17, capacity: 1024 }],
+        window: Duration::from_secs(60),
+        refused: 0,
+        forgotten: 0,
+    }
+}
+
+fn recorded() -> Snapshot {
+    serde_json::from_str(include_str!("../../report/recorded/broker.json")).unwrap()
+}
+
+fn exposition(views: &[View]) -> String {
+    let mut out = String::new();
+    render(views, &own(), &mut out);
+    out
+}
+
+/// Samples by name and labels.
+fn samples(text: &str) -> BTreeMap<&str, f64> {
+    let mut samples = BTreeMap::new();
+    for line in text.lines().filter(|line| !line.starts_with('#')) {
+        let (series, value) = line.rsplit_once(' ').unwrap();
+        assert!(samples.insert(series, value.parse().unwrap()).is_none(), "twice: {series}");
+    }
+    samples
+}
+
+#[test]
+fn the_exposition_of_a_recorded_broker() {
+    let text = exposition(&[view("kafka-1", &recorded())]).replace(env!("CARGO_PKG_VERSION"), "VERSION");
+    insta::assert_snapshot!(text.replace(std::env::consts::ARCH, "ARCH"));
+}
+
+#[test]
+fn counts_agree_with_each_other() {
+    let text = exposition(&[view("a", &recorded()), view("b", &recorded())]);
+    let samples = samples(&text);
+    let sum = |name: &str| {
+        let of = |series: &&str| series.split('{').next() == Some(name);
+        samples.iter().filter(|(series, _)| of(series)).map(|(_, value)| value).sum::<f64>()
+    };
+    let bytes = sum("zctrace_transfer_bytes_total");
+    assert!(bytes > 0.0);
+    assert!((sum("zctrace_transfer_size_bytes_sum") - bytes).abs() < 0.5);
+    assert!((sum("zctrace_transfer_size_bytes_count") - sum("zctrace_transfers_total")).abs() < 0.5);
+    let sent: f64 = samples
+        .iter()
+        .filter(|(s, _)| s.starts_with("zctrace_transfer_bytes_total") && s.contains("sink=\"socket\""))
+        .map(|(_, v)| v)
+        .sum();
+    assert!((sum("zctrace_egress_bytes_total") - sent).abs() < 0.5);
+}
+
+#[test]
+fn buckets_only_grow_and_end_with_the_count() {
+    let text = exposition(&[view("a", &recorded())]);
+    let mut last: BTreeMap<String, f64> = BTreeMap::new();
+    for line in text.lines().filter(|line| line.starts_with("zctrace_transfer_size_bytes_")) {
+        let (series, value) = line.rsplit_once(' ').unwrap();
+        let value: f64 = value.parse().unwrap();
+        let of = |suffix: &str| series.strip_prefix(&format!("zctrace_transfer_size_bytes_{suffix}{{"));
+        if let Some(labels) = of("bucket") {
+            let series = labels.split(",le=").next().unwrap().to_owned();
+            let before = last.insert(series, value).unwrap_or(0.0);
+            assert!(value >= before, "{line}");
+        } else if let Some(labels) = of("count") {
+            assert!((last[labels.trim_end_matches('}')] - value).abs() < 0.5, "{line}");
+        }
+    }
+    assert!(!last.is_empty());
+}
+
+#[test]
+fn ratios_are_absent_where_nothing_left() {
+    let text = exposition(&[view("a", &Snapshot::default())]);
+    let samples = samples(&text);
+    for name in ["zctrace_zero_copy_ratio{", "zctrace_copy_ratio{", "zctrace_copy_amplification{"] {
+        assert!(!samples.keys().any(|series| series.starts_with(name)), "{name}");
+    }
+    assert!(
+        samples.contains_key(r#"zctrace_egress_bytes_total{target="a",listener="SSL",port="34335",path="copied"}"#)
+    );
+}
+
+#[test]
+fn names_from_elsewhere_can_not_break_a_line() {
+    let mut view = view("a", &recorded());
+    view.report.listeners[0].name = Some("quo\"te\\ \n# TYPE x counter".to_owned());
+    let text = exposition(&[view]);
+    assert!(text.contains(r#"listener="quo\"te\\ \n# TYPE x counter""#), "{text}");
+    samples(&text);
+}
+
+#[test]
+fn what_found_a_map_full_is_in_the_last_bucket_alone() {
+    let mut snapshot = recorded();
+    let tally = agent_ebpf::Tally { calls: 5, bytes: 500 };
+    let first = snapshot.transfers[0].id;
+    snapshot.other =
+        vec![crate::snapshot::OtherTransfer { syscall: first.syscall, source: first.source, sink: first.sink, tally }];
+    let text = exposition(&[view("a", &snapshot)]);
+    let samples = samples(&text);
+    let of = |series: &str| {
+        let labels = r#"target="a",syscall="sendfile",source="file",sink="socket""#;
+        samples[format!("zctrace_transfer_size_bytes_{series}").replace("LABELS", labels).as_str()]
+    };
+    let within: u64 = recorded().transfers[0].sizes.iter().sum();
+    assert!((of("bucket{LABELS,le=\"268435455\"}") - within as f64).abs() < 0.5);
+    assert!((of("bucket{LABELS,le=\"+Inf\"}") - (within + 5) as f64).abs() < 0.5);
+    assert!(text.contains(&format!("listener=\"{OTHER}\"")));
+}
+
+#[test]
+fn the_documentation_lists_every_metric_as_it_is() {
+    let documented = include_str!("../../../../docs/metrics.md");
+    let rows: Vec<_> = documented.lines().filter(|line| line.starts_with("| `zctrace_")).collect();
+    let expected: Vec<_> = METRICS
+        .iter()
+        .map(|metric| {
+            let labels: Vec<_> = metric.labels.iter().map(|label| format!("`{label}`")).collect();
+            format!("| `{}` | {} | {} | {} |", metric.name, metric.kind.word(), labels.join(" "), metric.help)
+        })
+        .collect();
+    assert_eq!(rows, expected, "docs/metrics.md should have these rows:\n{}", expected.join("\n"));
+}
+
+#[test]
+fn the_exposition_has_every_metric_with_its_labels_and_no_other() {
+    let text = exposition(&[view("a", &recorded())]);
+    let typed: Vec<_> = text.lines().filter_map(|line| line.strip_prefix("# TYPE ")).collect();
+    let expected: Vec<_> = METRICS.iter().map(|metric| format!("{} {}", metric.name, metric.kind.word())).collect();
+    assert_eq!(typed, expected);
+    for series in samples(&text).keys() {
+        let (name, labels) = series.split_once('{').unwrap_or((series, ""));
+        let of_histogram = |metric: &&Metric| {
+            metric.kind == Kind::Histogram && name.strip_prefix(metric.name).is_some_and(|rest| rest.starts_with('_'))
+        };
+        let metric = METRICS.iter().find(|metric| metric.name == name || of_histogram(metric)).unwrap();
+        let used: BTreeSet<_> =
+            labels.split("\",").filter_map(|label| label.split("=\"").next()).filter(|l| !l.is_empty()).collect();
+        assert!(used.iter().all(|label| metric.labels.contains(label)), "{series}: {used:?}");
+    }
+}

@@ -71,3 +71,63 @@ pub(crate) fn key(port: &LocalPort, report: &Report) -> Key {
         LocalPort::Entry(entry) => (None, Some((*entry).to_owned())),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use crate::report::{Attach, EndedBy, Window, build, tests::facts};
+    use crate::snapshot::Snapshot;
+
+    /// A Report in which PLAINTEXT has sent this much by zero copy, and this much not.
+    fn report(zero_copy: u64, copied: u64) -> Report {
+        let window = Window { start: String::new(), seconds: 1.0, ended_by: EndedBy::StillRunning };
+        let attach = Attach { leg: String::new(), reason: String::new() };
+        let mut report = build(&Snapshot::default(), &facts(), window, attach);
+        let listener = report.listeners.iter_mut().find(|l| l.name.as_deref() == Some("PLAINTEXT")).unwrap();
+        let egress = Egress {
+            egress_bytes: zero_copy + copied,
+            zero_copy_bytes: zero_copy,
+            copied_bytes: copied,
+            ..Egress::default()
+        };
+        listener.egress = egress.with_ratios();
+        report
+    }
+
+    fn ratio(lately: &Lately, report: &Report) -> Option<f64> {
+        let egress = lately.egress(report);
+        egress.iter().find(|(key, _)| key.1.as_deref() == Some("PLAINTEXT")).unwrap().1.zero_copy_ratio
+    }
+
+    #[test]
+    fn a_ratio_is_over_the_window_and_absent_where_nothing_left() {
+        let mut lately = Lately::new(Duration::from_secs(60));
+        let start = Instant::now();
+        let at = |seconds| start + Duration::from_secs(seconds);
+        lately.sample(at(0), &report(0, 0));
+        assert_eq!(ratio(&lately, &report(0, 0)), None);
+        assert_eq!(ratio(&lately, &report(75, 25)), Some(0.75));
+        for second in (5..=60).step_by(5) {
+            lately.sample(at(second), &report(100, 0));
+        }
+        // Copied since then: all of the last minute, but for what the first five seconds brought.
+        lately.sample(at(65), &report(100, 50));
+        assert_eq!(ratio(&lately, &report(100, 50)), Some(0.0));
+        for second in (70..=200).step_by(5) {
+            lately.sample(at(second), &report(100, 50));
+        }
+        assert_eq!(ratio(&lately, &report(100, 50)), None);
+        assert!(lately.samples.len() <= usize::try_from(SAMPLES).unwrap() + 2, "{}", lately.samples.len());
+    }
+
+    #[test]
+    fn scrapes_in_quick_succession_add_no_samples() {
+        let mut lately = Lately::new(Duration::from_secs(60));
+        let start = Instant::now();
+        for scrape in 0..1000 {
+            lately.sample(start + Duration::from_millis(scrape), &report(scrape, 0));
+        }
+        assert_eq!(lately.samples.len(), 1);
+    }
+}

@@ -13,7 +13,7 @@ use text::Text;
 use crate::{
     fleet::{Key, View, key},
     probe::Usage,
-    report::{Listener, SizeBucket, Transfer},
+    report::{Egress, Listener, SizeBucket, Transfer},
 };
 
 /// What zctrace says of itself.
@@ -36,6 +36,9 @@ pub struct Own {
     /// Targets that were forgotten.
     pub forgotten: u64,
 }
+
+/// A metric, and the value of it that a thing has.
+type Of<T, V> = (&'static Metric, fn(&T) -> V);
 
 /// Upper bounds of the size histogram. Each is the largest size in one of the kernel's buckets, so that the counts are
 /// exact.
@@ -109,7 +112,7 @@ fn labels(key: &Key) -> (String, String) {
 }
 
 fn transfers(text: &mut Text<'_>, views: &[View]) {
-    let kinds: [(&Metric, fn(&Transfer) -> u64); 2] =
+    let kinds: [Of<Transfer, u64>; 2] =
         [(&metrics::TRANSFERS, |transfer| transfer.calls), (&metrics::TRANSFER_BYTES, |transfer| transfer.bytes)];
     for (metric, count) in kinds {
         text.begin(metric);
@@ -231,7 +234,7 @@ fn for_each_listener(views: &[View], mut visit: impl FnMut(&View, &str, &str, &L
 }
 
 fn ratios(text: &mut Text<'_>, views: &[View], own: &Own) {
-    let kinds: [(&Metric, fn(&crate::report::Egress) -> Option<f64>); 3] = [
+    let kinds: [Of<Egress, Option<f64>>; 3] = [
         (&metrics::ZERO_COPY_RATIO, |egress| egress.zero_copy_ratio),
         (&metrics::COPY_RATIO, |egress| egress.copy_ratio),
         (&metrics::COPY_AMPLIFICATION, |egress| egress.copy_amplification),
@@ -278,10 +281,10 @@ fn losses(text: &mut Text<'_>, views: &[View]) {
 }
 
 fn zctrace(text: &mut Text<'_>, own: &Own) {
-    for (metric, count) in [
-        (&metrics::MAP_ENTRIES, (|usage: &Usage| usage.entries) as fn(&Usage) -> u32),
-        (&metrics::MAP_CAPACITY, |usage| usage.capacity),
-    ] {
+    for (metric, count) in
+        [(&metrics::MAP_ENTRIES, |usage| usage.entries), (&metrics::MAP_CAPACITY, |usage| usage.capacity)]
+            as [Of<Usage, u32>; 2]
+    {
         text.begin(metric);
         for usage in &own.usage {
             text.count(metric, &[usage.map], count(usage).into());

@@ -8,6 +8,7 @@ compile_error!("zctrace watches Linux system calls through eBPF: build it for a 
 
 pub mod cli;
 pub mod command;
+pub mod discover;
 pub mod doctor;
 pub mod error;
 pub mod exercise;

@@ -1,0 +1,316 @@
+//! Which processes of a host are to be watched. /proc is listed at each scan, but looked into only for processes that
+//! are new, that are young (a start script becomes a JVM by `execve`, with the same PID), and for a part of the others,
+//! so that a PID that was given to another process is noticed after some scans.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs,
+    path::{Path, PathBuf},
+};
+
+use regex::Regex;
+
+use crate::{
+    kafka,
+    target::{self, Process},
+};
+
+/// What makes a process one to watch.
+#[derive(Clone, Debug)]
+pub enum Rule {
+    /// It is a Kafka broker or controller.
+    Kafka,
+    /// It has this PID.
+    Pid(u32),
+    /// Its command line, arguments joined by spaces, matches.
+    Match(Regex),
+}
+
+/// A process that was found.
+#[derive(Clone, Debug)]
+pub struct Found {
+    /// The process.
+    pub process: Process,
+    /// What tells it from a later process with its PID: field 22 of `/proc/PID/stat`, in clock ticks since boot.
+    pub start_ticks: u64,
+    /// Its name as a target.
+    pub name: String,
+}
+
+/// Scans in which a process counts as young.
+const YOUNG: u32 = 6;
+/// A process that is not young is looked at again after so many scans.
+const ROUND: u32 = 12;
+/// Processes found in one scan, at most: the next scan goes on.
+const MOST_FOUND: usize = 64;
+/// Names are cut to this length, in characters.
+const LONGEST_NAME: usize = 64;
+
+/// What is remembered of a process that was looked at.
+#[derive(Clone, Copy, Debug)]
+struct Judged {
+    start_ticks: u64,
+    scans: u32,
+    found: bool,
+}
+
+/// Looks for processes.
+#[derive(Debug)]
+pub struct Discovery {
+    proc: PathBuf,
+    rules: Vec<Rule>,
+    judged: BTreeMap<u32, Judged>,
+    /// Who has a name: what it stands for.
+    names: BTreeMap<String, String>,
+}
+
+impl Discovery {
+    /// Looks below `proc`, normally `/proc`.
+    #[must_use]
+    pub const fn new(proc: PathBuf, rules: Vec<Rule>) -> Self {
+        Self { proc, rules, judged: BTreeMap::new(), names: BTreeMap::new() }
+    }
+
+    /// Processes that are to be watched and were not found before. `running` names the targets of which a process runs:
+    /// their names are taken.
+    pub fn scan(&mut self, running: &BTreeSet<String>) -> Vec<Found> {
+        let mut taken = running.clone();
+        let pids = pids(&self.proc);
+        self.judged.retain(|pid, _| pids.contains(pid));
+        let mut found = Vec::new();
+        for pid in pids {
+            if found.len() == MOST_FOUND {
+                break;
+            }
+            if let Some(process) = self.look_at(pid) {
+                let name = self.name(&process.0, &taken);
+                taken.insert(name.clone());
+                found.push(Found { process: process.0, start_ticks: process.1, name });
+            }
+        }
+        found
+    }
+
+    /// Forgets that a process was found, so that the next scan finds it again: it could not be watched this time.
+    pub fn forget(&mut self, pid: u32) {
+        self.judged.remove(&pid);
+    }
+
+    fn look_at(&mut self, pid: u32) -> Option<(Process, u64)> {
+        let before = self.judged.get_mut(&pid).map(|judged| {
+            judged.scans = judged.scans.saturating_add(1);
+            *judged
+        });
+        let is_due = before.is_none_or(|judged| {
+            (judged.scans < YOUNG && !judged.found) || (judged.scans.wrapping_add(pid)).is_multiple_of(ROUND)
+        });
+        if !is_due {
+            return None;
+        }
+        // It may end at any step: then it is no one to watch.
+        let start_ticks = start_ticks(&self.proc, pid)?;
+        let is_known = before.filter(|judged| judged.start_ticks == start_ticks);
+        if is_known.is_some_and(|judged| judged.found) {
+            return None;
+        }
+        let process = target::inspect(&self.proc, pid).ok().filter(|process| self.is_wanted(process));
+        let scans = is_known.map_or(0, |judged| judged.scans);
+        self.judged.insert(pid, Judged { start_ticks, scans, found: process.is_some() });
+        Some((process?, start_ticks))
+    }
+
+    fn is_wanted(&self, process: &Process) -> bool {
+        self.rules.iter().any(|rule| match rule {
+            Rule::Kafka => kafka::detect(process),
+            Rule::Pid(pid) => process.pid == *pid,
+            Rule::Match(regex) => regex.is_match(&process.command_line.arguments().join(" ")),
+        })
+    }
+
+    /// A name that is the same when the process restarts: made from what it is, with a number behind it where another
+    /// one that runs has it.
+    fn name(&mut self, process: &Process, taken: &BTreeSet<String>) -> String {
+        let (base, identity) = describe(&self.proc, process);
+        let candidates = (1u32..).map(|n| if n == 1 { base.clone() } else { format!("{base}-{n}") });
+        for name in candidates {
+            let is_free = !taken.contains(&name);
+            let is_ours = self.names.get(&name).is_none_or(|owner| *owner == identity);
+            if is_free && is_ours {
+                self.names.insert(name.clone(), identity);
+                return name;
+            }
+        }
+        base
+    }
+}
+
+/// What a target is called, and what tells it from another that would be called the same.
+fn describe(proc: &Path, process: &Process) -> (String, String) {
+    if !kafka::detect(process) {
+        return (label(&process.command), process.command.clone());
+    }
+    let broker = kafka::broker(proc, process);
+    let role = if broker.roles == ["controller"] { "kafka-controller" } else { "kafka" };
+    let base = broker.node_id.map_or_else(|| role.to_owned(), |id| format!("{role}-{id}"));
+    let log_dirs: Vec<_> = broker.log_dirs.iter().map(|dir| dir.path.as_str()).collect();
+    // Two clusters on a host may both have a node 1.
+    let identity = format!("{:?} {:?} {log_dirs:?}", broker.cluster_id, broker.config);
+    (label(&base), identity)
+}
+
+/// Characters that no query has to escape.
+fn label(name: &str) -> String {
+    let safe = |c: char| if c.is_ascii_alphanumeric() || "._-".contains(c) { c } else { '_' };
+    let name: String = name.chars().take(LONGEST_NAME).map(safe).collect();
+    if name.is_empty() { "process".to_owned() } else { name }
+}
+
+fn pids(proc: &Path) -> BTreeSet<u32> {
+    let entries = fs::read_dir(proc).into_iter().flatten().filter_map(Result::ok);
+    entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect()
+}
+
+/// Field 22 of `/proc/PID/stat`; the name in parentheses before it may hold anything.
+fn start_ticks(proc: &Path, pid: u32) -> Option<u64> {
+    let stat = fs::read(proc.join(pid.to_string()).join("stat")).ok()?;
+    let stat = String::from_utf8_lossy(&stat);
+    let (_, fields) = stat.rsplit_once(')')?;
+    // The first of these is field 3.
+    fields.split_whitespace().nth(19)?.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use std::os::unix::fs::symlink;
+
+    use super::*;
+
+    struct Tree(tempfile::TempDir);
+
+    impl Tree {
+        fn new() -> Self {
+            let tree = Self(tempfile::tempdir().unwrap());
+            symlink(std::process::id().to_string(), tree.0.path().join("self")).unwrap();
+            tree
+        }
+
+        fn process(&self, pid: u32, start: u64, arguments: &[&str]) {
+            let dir = self.0.path().join(pid.to_string());
+            let _ = fs::remove_dir_all(&dir);
+            fs::create_dir(&dir).unwrap();
+            let fields = "S 1 1 1 0 -1 4194560 0 0 0 0 0 0 0 0 20 0 1 0";
+            fs::write(dir.join("stat"), format!("{pid} (a ) b) {fields} {start} 0 0\n")).unwrap();
+            fs::write(dir.join("status"), format!("Name:\tx\nTgid:\t{pid}\nState:\tS (sleeping)\n")).unwrap();
+            fs::write(dir.join("cmdline"), arguments.join("\0") + "\0").unwrap();
+            symlink(format!("/usr/bin/{}", arguments[0]), dir.join("exe")).unwrap();
+        }
+
+        fn end(&self, pid: u32) {
+            fs::remove_dir_all(self.0.path().join(pid.to_string())).unwrap();
+        }
+
+        fn discovery(&self, rules: Vec<Rule>) -> Discovery {
+            Discovery::new(self.0.path().to_owned(), rules)
+        }
+    }
+
+    fn names(found: &[Found]) -> Vec<&str> {
+        found.iter().map(|found| found.name.as_str()).collect()
+    }
+
+    const BROKER: [&str; 4] = ["java", "-Xmx1g", "kafka.Kafka", "/etc/server.properties"];
+
+    #[test]
+    fn a_broker_is_found_once_and_again_after_a_restart() {
+        let tree = Tree::new();
+        tree.process(100, 5000, &BROKER);
+        tree.process(101, 5000, &["bash"]);
+        let mut discovery = tree.discovery(vec![Rule::Kafka]);
+        let nobody = BTreeSet::new();
+        let found = discovery.scan(&nobody);
+        assert_eq!((names(&found), found[0].start_ticks), (vec!["kafka"], 5000));
+        for _ in 0..30 {
+            assert_eq!(names(&discovery.scan(&["kafka".to_owned()].into())), Vec::<&str>::new());
+        }
+        tree.end(100);
+        discovery.scan(&nobody);
+        tree.process(200, 9000, &BROKER);
+        assert_eq!(names(&discovery.scan(&nobody)), ["kafka"], "the same name with another PID");
+    }
+
+    #[test]
+    fn a_start_script_that_becomes_a_broker_is_noticed() {
+        let tree = Tree::new();
+        tree.process(100, 5000, &["bash", "kafka-server-start.sh"]);
+        let mut discovery = tree.discovery(vec![Rule::Kafka]);
+        assert!(discovery.scan(&BTreeSet::new()).is_empty());
+        tree.process(100, 5000, &BROKER);
+        assert_eq!(names(&discovery.scan(&BTreeSet::new())), ["kafka"]);
+    }
+
+    #[test]
+    fn a_reused_pid_is_noticed_within_a_round() {
+        let tree = Tree::new();
+        tree.process(100, 5000, &["sleep", "1000"]);
+        let mut discovery = tree.discovery(vec![Rule::Kafka]);
+        for _ in 0..50 {
+            assert!(discovery.scan(&BTreeSet::new()).is_empty());
+        }
+        tree.process(100, 7000, &BROKER);
+        let scans = (0..ROUND).find(|_| !discovery.scan(&BTreeSet::new()).is_empty());
+        assert!(scans.is_some());
+    }
+
+    #[test]
+    fn processes_of_one_name_get_numbers_and_keep_them() {
+        let tree = Tree::new();
+        for pid in [100, 101, 102] {
+            tree.process(pid, 5000, &["nginx"]);
+        }
+        let mut discovery = tree.discovery(vec![Rule::Match(Regex::new("^nginx").unwrap())]);
+        assert_eq!(names(&discovery.scan(&BTreeSet::new())), ["nginx", "nginx-2", "nginx-3"]);
+        tree.end(101);
+        let running: BTreeSet<_> = ["nginx".to_owned(), "nginx-3".to_owned()].into();
+        discovery.scan(&running);
+        tree.process(300, 8000, &["nginx"]);
+        assert_eq!(names(&discovery.scan(&running)), ["nginx-2"]);
+    }
+
+    #[test]
+    fn rules_are_alternatives_and_a_process_is_found_once() {
+        let tree = Tree::new();
+        tree.process(100, 5000, &BROKER);
+        tree.process(101, 5000, &["my server", "--password=secret"]);
+        let rules = vec![Rule::Kafka, Rule::Pid(100), Rule::Pid(101), Rule::Match(Regex::new("kafka").unwrap())];
+        assert_eq!(names(&tree.discovery(rules).scan(&BTreeSet::new())), ["kafka", "my_server"]);
+    }
+
+    #[test]
+    fn many_short_lived_processes_leave_nothing_behind() {
+        let tree = Tree::new();
+        let mut discovery = tree.discovery(vec![Rule::Match(Regex::new("burst").unwrap())]);
+        for round in 0..20u32 {
+            for n in 0..20 {
+                tree.process(1000 + round * 20 + n, u64::from(round), &["burst"]);
+            }
+            assert_eq!(discovery.scan(&BTreeSet::new()).len(), 20);
+            for n in 0..20 {
+                tree.end(1000 + round * 20 + n);
+            }
+        }
+        discovery.scan(&BTreeSet::new());
+        assert!(discovery.judged.is_empty());
+        assert!(discovery.names.len() <= 20);
+    }
+
+    #[test]
+    fn a_process_that_could_not_be_watched_is_tried_again() {
+        let tree = Tree::new();
+        tree.process(100, 5000, &BROKER);
+        let mut discovery = tree.discovery(vec![Rule::Kafka]);
+        assert_eq!(discovery.scan(&BTreeSet::new()).len(), 1);
+        discovery.forget(100);
+        assert_eq!(discovery.scan(&BTreeSet::new()).len(), 1);
+    }
+}

@@ -1,8 +1,9 @@
 //! The command line.
 
-use std::{path::PathBuf, time::Duration};
+use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use regex::Regex;
 
 use crate::probe::LegChoice;
 
@@ -31,6 +32,8 @@ pub struct Cli {
 pub enum Command {
     /// Tell what this machine allows and what is missing, and test that every byte is counted
     Doctor(Doctor),
+    /// Export metrics of every Kafka broker of this host for Prometheus
+    Serve(Serve),
     /// Make known system calls, for tests and for `doctor`.
     #[command(hide = true)]
     Exercise(Exercise),
@@ -73,6 +76,78 @@ pub struct Doctor {
     pub no_self_test: bool,
 }
 
+/// `zctrace serve`.
+#[derive(Debug, Args)]
+pub struct Serve {
+    /// What to find by itself; `kafka` unless --pid or --match say what to watch
+    #[arg(long, value_enum)]
+    pub discover: Option<Discover>,
+    /// Process to watch; may be given several times
+    #[arg(long, short, value_parser = clap::value_parser!(u32).range(1..))]
+    pub pid: Vec<u32>,
+    /// Watch processes whose command line matches this regular expression; may be given several times
+    #[arg(long = "match", value_name = "REGEX")]
+    pub matches: Vec<Regex>,
+    /// How often to look for processes
+    #[arg(long = "discover.interval", value_parser = duration, default_value = "5s")]
+    pub interval: Duration,
+    /// Processes watched at the same time, at most
+    #[arg(long = "targets.max", value_name = "N", default_value_t = 16, value_parser = clap::value_parser!(u16).range(1..=64))]
+    pub targets: u16,
+    /// Time that the ratios are over
+    #[arg(long, value_parser = duration, default_value = "60s")]
+    pub window: Duration,
+    /// Topic-partitions of a target that have series of their own, at most
+    #[arg(long = "topics.limit", value_name = "N", default_value_t = 1000)]
+    pub topics: usize,
+    /// Only topics that match have series of their own
+    #[arg(long = "topics.allow", value_name = "REGEX")]
+    pub allow: Option<Regex>,
+    /// Topics that match have none
+    #[arg(long = "topics.deny", value_name = "REGEX")]
+    pub deny: Option<Regex>,
+    /// One series for all partitions of a topic
+    #[arg(long = "topics.aggregate")]
+    pub aggregate: bool,
+    /// Listeners of a target that have series of their own, at most
+    #[arg(long = "listeners.limit", value_name = "N", default_value_t = 64)]
+    pub listeners: usize,
+    /// Files told apart in the kernel, of all targets; what exceeds it is counted as (other)
+    #[arg(long = "maps.files", value_name = "N", default_value_t = 65_536, value_parser = clap::value_parser!(u32).range(1..=4_194_304))]
+    pub files: u32,
+    /// Where to listen; may be given several times
+    #[arg(long = "web.listen-address", value_name = "ADDRESS", default_value = "127.0.0.1:19092")]
+    pub listen: Vec<SocketAddr>,
+    /// Path of the metrics
+    #[arg(long = "web.telemetry-path", value_name = "PATH", default_value = "/metrics", value_parser = path)]
+    pub telemetry_path: String,
+    /// How to hook the kernel
+    #[arg(long, value_enum, default_value_t)]
+    pub attach: LegChoice,
+    /// Form of the log
+    #[arg(long = "log-format", value_enum, default_value_t)]
+    pub log_format: LogFormat,
+}
+
+/// What to find by itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Discover {
+    /// Kafka brokers and controllers
+    Kafka,
+    /// Nothing
+    None,
+}
+
+/// Form of the log.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum LogFormat {
+    /// Lines for people
+    #[default]
+    Text,
+    /// A JSON object a line
+    Json,
+}
+
 /// `zctrace exercise`.
 #[derive(Debug, Args)]
 pub struct Exercise {
@@ -97,6 +172,14 @@ pub enum Output {
 fn duration(text: &str) -> Result<Duration, String> {
     let duration = humantime::parse_duration(text).map_err(|error| error.to_string())?;
     if duration.is_zero() { Err("it must be longer than nothing".to_owned()) } else { Ok(duration) }
+}
+
+fn path(text: &str) -> Result<String, String> {
+    if text.starts_with('/') && text.len() > 1 {
+        Ok(text.to_owned())
+    } else {
+        Err("it must begin with `/` and name a page".to_owned())
+    }
 }
 
 #[cfg(test)]

@@ -170,6 +170,12 @@ fn pids(proc: &Path) -> BTreeSet<u32> {
     entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect()
 }
 
+/// Whether the PID still means the process that was found.
+#[must_use]
+pub fn is_same(proc: &Path, found: &Found) -> bool {
+    start_ticks(proc, found.process.pid) == Some(found.start_ticks)
+}
+
 /// Field 22 of `/proc/PID/stat`; the name in parentheses before it may hold anything.
 fn start_ticks(proc: &Path, pid: u32) -> Option<u64> {
     let stat = fs::read(proc.join(pid.to_string()).join("stat")).ok()?;

@@ -18,5 +18,6 @@ pub mod kafka;
 pub mod output;
 pub mod probe;
 pub mod report;
+pub mod serve;
 pub mod snapshot;
 pub mod target;

@@ -3,8 +3,9 @@
 use std::process::ExitCode;
 
 use clap::Parser;
+use tracing_subscriber::EnvFilter;
 use zctrace::{
-    cli::{Cli, Command},
+    cli::{Cli, Command, LogFormat},
     command,
     error::Error,
     exercise,
@@ -12,13 +13,11 @@ use zctrace::{
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
-    tracing_subscriber::fmt()
-        .with_env_filter(tracing_subscriber::EnvFilter::from_env("ZCTRACE_LOG"))
-        .with_writer(std::io::stderr)
-        .init();
+    log(&cli);
     let result = match &cli.command {
         Some(Command::Doctor(options)) => command::doctor::run(options),
         Some(Command::Exercise(options)) => exercise::run(options),
+        Some(Command::Serve(options)) => command::serve::run(options),
         None => tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()
@@ -31,5 +30,19 @@ fn main() -> ExitCode {
             eprintln!("zctrace: {error}");
             error.status().into()
         }
+    }
+}
+
+/// A service says what it does, a one-shot only what is wrong; `ZCTRACE_LOG` goes before both.
+fn log(cli: &Cli) {
+    let (level, format) = match &cli.command {
+        Some(Command::Serve(options)) => ("info", options.log_format),
+        _ => ("error", LogFormat::Text),
+    };
+    let filter = EnvFilter::try_from_env("ZCTRACE_LOG").unwrap_or_else(|_| EnvFilter::new(level));
+    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    match format {
+        LogFormat::Text => log.with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr())).init(),
+        LogFormat::Json => log.json().flatten_event(true).init(),
     }
 }

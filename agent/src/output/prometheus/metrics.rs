@@ -108,6 +108,14 @@ metrics! {
         "Processes that could not be watched: the log says why.";
     TARGETS_FORGOTTEN: Counter "zctrace_targets_forgotten_total" []
         "Ended targets whose counters were dropped because there were too many.";
+    DISCOVERY_SCANS: Counter "zctrace_discovery_scans_total" []
+        "Looks for processes.";
+    HTTP_ANSWERED: Counter "zctrace_http_requests_total" []
+        "HTTP requests answered.";
+    HTTP_TURNED_AWAY: Counter "zctrace_http_requests_turned_away_total" []
+        "HTTP requests told to come again, because too many came at the same time.";
+    HTTP_BROKEN: Counter "zctrace_http_connections_broken_total" []
+        "HTTP connections that ended with an error: broken off, too slow, or no HTTP.";
     BUILD_INFO: Gauge "zctrace_build_info" ["version" "arch"]
         "This zctrace. Always 1.";
 }

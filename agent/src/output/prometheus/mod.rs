@@ -35,6 +35,14 @@ pub struct Own {
     pub refused: u64,
     /// Targets that were forgotten.
     pub forgotten: u64,
+    /// Looks for processes.
+    pub scans: u64,
+    /// HTTP requests answered.
+    pub answered: u64,
+    /// HTTP requests told to come again.
+    pub turned_away: u64,
+    /// HTTP connections that ended with an error.
+    pub broken: u64,
 }
 
 /// A metric, and the value of it that a thing has.
@@ -296,7 +304,14 @@ fn zctrace(text: &mut Text<'_>, own: &Own) {
         text.begin(metric);
         text.number(metric, &[], time.as_secs_f64());
     }
-    for (metric, count) in [(&metrics::TARGETS_REFUSED, own.refused), (&metrics::TARGETS_FORGOTTEN, own.forgotten)] {
+    for (metric, count) in [
+        (&metrics::TARGETS_REFUSED, own.refused),
+        (&metrics::TARGETS_FORGOTTEN, own.forgotten),
+        (&metrics::DISCOVERY_SCANS, own.scans),
+        (&metrics::HTTP_ANSWERED, own.answered),
+        (&metrics::HTTP_TURNED_AWAY, own.turned_away),
+        (&metrics::HTTP_BROKEN, own.broken),
+    ] {
         text.begin(metric);
         text.count(metric, &[], count);
     }

@@ -1,0 +1,213 @@
+//! `zctrace serve`: finds processes, follows them, and answers Prometheus.
+
+use std::{
+    collections::BTreeSet,
+    path::{Path, PathBuf},
+    sync::{Arc, Mutex, MutexGuard, PoisonError, atomic::Ordering},
+    time::{Duration, Instant},
+};
+
+use prometheus::{Registry, process_collector::ProcessCollector};
+use tokio::{
+    net::TcpListener,
+    signal::unix::{SignalKind, signal},
+    sync::watch,
+    time::{MissedTickBehavior, interval},
+};
+
+use crate::{
+    cli::{self, Discover},
+    discover::{self, Discovery, Found, Rule},
+    error::{Error, Status},
+    fleet::{Fleet, Labels, Limits, TopicPolicy},
+    probe::{Capacity, Probe},
+    serve::{self, Site, Stats, WebStats},
+    target::Pidfd,
+};
+
+const PROC: &str = "/proc";
+
+/// Serves until SIGTERM or Ctrl-C.
+///
+/// # Errors
+/// What kept it from starting: nothing that happens later ends it.
+pub fn run(options: &cli::Serve) -> Result<Status, Error> {
+    tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        // Reading the maps and looking into /proc block; more at the same time would only wait for each other.
+        .max_blocking_threads(4)
+        .build()
+        .map_err(|error| Error::Other(format!("the runtime could not be started: {error}")))?
+        .block_on(run_service(options))
+}
+
+async fn run_service(options: &cli::Serve) -> Result<Status, Error> {
+    // Listening comes first: what fails for want of an address fails before anything is in the kernel.
+    let mut listeners = Vec::new();
+    for address in &options.listen {
+        let listener = TcpListener::bind(address).await.map_err(|error| {
+            Error::Other(format!("{address} can't be listened on: {error}. Choose another by --web.listen-address"))
+        })?;
+        listeners.push(listener);
+    }
+    let started = Instant::now();
+    let probe = Probe::attach(options.attach, capacity(options))?;
+    let attach = started.elapsed();
+    tracing::info!(leg = %probe.leg(), reason = probe.reason(), milliseconds = attach.as_millis(), "attached");
+    let fleet = Arc::new(Mutex::new(Fleet::new(probe, PathBuf::from(PROC), limits(options))));
+    let stats = Arc::new(Stats::default());
+    let web = Arc::new(WebStats::default());
+    let site = Arc::new(Site {
+        fleet: Arc::clone(&fleet),
+        stats: Arc::clone(&stats),
+        web: Arc::clone(&web),
+        registry: own_process(),
+        telemetry_path: options.telemetry_path.clone(),
+        window: options.window,
+        attach,
+    });
+    let (stop, stopped) = watch::channel(());
+    let mut servers = Vec::new();
+    for listener in listeners {
+        if let Ok(address) = listener.local_addr() {
+            tracing::info!(%address, path = options.telemetry_path, "listening");
+        }
+        let (site, mut stopped) = (Arc::clone(&site), stopped.clone());
+        let stopped = async move { drop(stopped.changed().await) };
+        let answer = move |path: &str| site.get(path);
+        servers.push(tokio::spawn(serve::serve(listener, serve::Limits::default(), Arc::clone(&web), answer, stopped)));
+    }
+    let follow = follow(Discovery::new(PathBuf::from(PROC), rules(options)), &fleet, &stats, options.interval);
+    tokio::select! {
+        () = follow => {}
+        () = sample(&fleet, options.window) => {}
+        ended = end() => ended?,
+    }
+    drop(stop);
+    for server in servers {
+        // One that panicked has said so.
+        let _ = server.await;
+    }
+    tracing::info!("ended");
+    Ok(Status::Done)
+}
+
+fn capacity(options: &cli::Serve) -> Capacity {
+    let transfers = u32::from(options.targets) * 512;
+    Capacity { targets: options.targets, transfers, files: options.files, directories: (options.files / 2).max(1) }
+}
+
+fn limits(options: &cli::Serve) -> Limits {
+    let topics = TopicPolicy {
+        limit: options.topics,
+        allow: options.allow.clone(),
+        deny: options.deny.clone(),
+        aggregate: options.aggregate,
+    };
+    Limits { topics, listeners: options.listeners, window: options.window, ..Limits::default() }
+}
+
+fn rules(options: &cli::Serve) -> Vec<Rule> {
+    let named = options.pid.iter().map(|pid| Rule::Pid(*pid)).chain(options.matches.iter().cloned().map(Rule::Match));
+    let mut rules: Vec<_> = named.collect();
+    let discover = options.discover.unwrap_or(if rules.is_empty() { Discover::Kafka } else { Discover::None });
+    if discover == Discover::Kafka {
+        rules.push(Rule::Kafka);
+    }
+    rules
+}
+
+/// Metrics of zctrace's own process.
+fn own_process() -> Registry {
+    let registry = Registry::new();
+    if let Err(error) = registry.register(Box::new(ProcessCollector::for_self())) {
+        tracing::warn!(%error, "there will be no metrics of zctrace's own process");
+    }
+    registry
+}
+
+async fn end() -> Result<(), Error> {
+    let signals = |kind| signal(kind).map_err(|error| Error::Other(format!("signals can't be waited for: {error}")));
+    let (mut interrupt, mut terminate) = (signals(SignalKind::interrupt())?, signals(SignalKind::terminate())?);
+    tokio::select! {
+        _ = interrupt.recv() => {}
+        _ = terminate.recv() => {}
+    }
+    Ok(())
+}
+
+fn lock(fleet: &Mutex<Fleet>) -> MutexGuard<'_, Fleet> {
+    fleet.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Takes the samples that the window needs, also where nobody scrapes.
+async fn sample(fleet: &Arc<Mutex<Fleet>>, window: Duration) {
+    let mut tick = interval((window / 12).max(Duration::from_millis(100)));
+    tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        tick.tick().await;
+        let fleet = Arc::clone(fleet);
+        let result = tokio::task::spawn_blocking(move || lock(&fleet).views().map(drop)).await;
+        if let Ok(Err(error)) = result {
+            tracing::error!(%error, "the maps could not be read");
+        }
+    }
+}
+
+/// Looks for processes, and follows each until it ends.
+async fn follow(discovery: Discovery, fleet: &Arc<Mutex<Fleet>>, stats: &Arc<Stats>, every: Duration) {
+    let discovery = Arc::new(Mutex::new(discovery));
+    let mut tick = interval(every);
+    tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        tick.tick().await;
+        let (discovery, fleet, stats) = (Arc::clone(&discovery), Arc::clone(fleet), Arc::clone(stats));
+        let found = tokio::task::spawn_blocking({
+            let fleet = Arc::clone(&fleet);
+            move || scan(&discovery, &fleet, &stats)
+        });
+        for (name, pidfd) in found.await.unwrap_or_default() {
+            tokio::spawn(until_its_end(name, pidfd, Arc::clone(&fleet)));
+        }
+    }
+}
+
+fn scan(discovery: &Mutex<Discovery>, fleet: &Mutex<Fleet>, stats: &Stats) -> Vec<(String, Pidfd)> {
+    let mut discovery = discovery.lock().unwrap_or_else(PoisonError::into_inner);
+    let running: BTreeSet<String> = lock(fleet).running().map(|(name, _)| name.to_owned()).collect();
+    let mut admitted = Vec::new();
+    for found in discovery.scan(&running) {
+        let pid = found.process.pid;
+        match admit(&found, fleet) {
+            Ok(Some(pidfd)) => admitted.push((found.name, pidfd)),
+            // It has ended already.
+            Ok(None) => {}
+            Err(error) => {
+                stats.refused.fetch_add(1, Ordering::Relaxed);
+                tracing::error!(target_name = found.name, pid, %error, "it can't be watched; it is tried again");
+                discovery.forget(pid);
+            }
+        }
+    }
+    stats.scans.fetch_add(1, Ordering::Relaxed);
+    admitted
+}
+
+/// Begins to count for a process, if it is still the one that was found.
+fn admit(found: &Found, fleet: &Mutex<Fleet>) -> Result<Option<Pidfd>, Error> {
+    let Ok(pidfd) = Pidfd::open(found.process.pid) else { return Ok(None) };
+    // From here on the PID can't be given to another process unnoticed: the descriptor would tell of this one's end.
+    if !discover::is_same(Path::new(PROC), found) {
+        return Ok(None);
+    }
+    lock(fleet).admit(&found.name, &found.process, Labels::default())?;
+    Ok(Some(pidfd))
+}
+
+async fn until_its_end(name: String, pidfd: Pidfd, fleet: Arc<Mutex<Fleet>>) {
+    pidfd.ended().await;
+    let retired = tokio::task::spawn_blocking(move || (lock(&fleet).retire(&name), name)).await;
+    if let Ok((Err(error), name)) = retired {
+        tracing::error!(target_name = name, %error, "its last counts could not be read");
+    }
+}

@@ -1,0 +1,165 @@
+//! The pages: what the fleet looks like now.
+
+use std::{
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use prometheus::{Registry, TextEncoder};
+
+use super::{Response, WebStats};
+use crate::{
+    fleet::{Fleet, View},
+    output::{
+        self, Style,
+        prometheus::{Own, render},
+    },
+    probe::ProbeError,
+};
+
+/// What happened beside the counts.
+#[derive(Debug, Default)]
+pub struct Stats {
+    /// Processes that could not be watched.
+    pub refused: AtomicU64,
+    /// Scans for processes.
+    pub scans: AtomicU64,
+}
+
+/// Everything that a request can ask for.
+pub struct Site {
+    /// The targets.
+    pub fleet: Arc<Mutex<Fleet>>,
+    /// See [`Stats`].
+    pub stats: Arc<Stats>,
+    /// See [`WebStats`].
+    pub web: Arc<WebStats>,
+    /// zctrace's own process metrics.
+    pub registry: Registry,
+    /// Path of the metrics.
+    pub telemetry_path: String,
+    /// Window of the ratios.
+    pub window: Duration,
+    /// Time that attaching took.
+    pub attach: Duration,
+}
+
+/// Width of the tables on the page.
+const PAGE_WIDTH: usize = 120;
+
+impl Site {
+    /// The answer for a path.
+    #[must_use]
+    pub fn get(&self, path: &str) -> Option<Response> {
+        let answer = match path {
+            path if path == self.telemetry_path => self.metrics(),
+            "/" => self.page(),
+            "/healthz" => Ok(text("text/plain; charset=utf-8", "ok\n".to_owned())),
+            "/readyz" => Ok(self.ready()),
+            "/api/v1/report" => self.reports(),
+            _ => self.report(path.strip_prefix("/api/v1/report/")?)?,
+        };
+        Some(answer.unwrap_or_else(|error| {
+            tracing::error!(%error, path, "the maps could not be read");
+            Response { status: 500, ..text("text/plain; charset=utf-8", format!("{error}\n")) }
+        }))
+    }
+
+    fn fleet(&self) -> MutexGuard<'_, Fleet> {
+        // A panic elsewhere left counters that are still right: they are in the kernel.
+        self.fleet.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn metrics(&self) -> Result<Response, ProbeError> {
+        let started = Instant::now();
+        let mut fleet = self.fleet();
+        let views = fleet.views()?;
+        let usage = fleet.usage()?;
+        let (leg, reason) = fleet.attach();
+        let own = Own {
+            leg: leg.to_owned(),
+            reason: reason.to_owned(),
+            attach: self.attach,
+            scrape: started.elapsed(),
+            usage,
+            window: self.window,
+            refused: self.stats.refused.load(Ordering::Relaxed),
+            forgotten: fleet.forgotten(),
+            scans: self.stats.scans.load(Ordering::Relaxed),
+            answered: self.web.answered.load(Ordering::Relaxed),
+            turned_away: self.web.turned_away.load(Ordering::Relaxed),
+            broken: self.web.broken.load(Ordering::Relaxed),
+        };
+        drop(fleet);
+        let mut body = String::new();
+        render(&views, &own, &mut body);
+        if let Err(error) = TextEncoder::new().encode_utf8(&self.registry.gather(), &mut body) {
+            tracing::warn!(%error, "the metrics of zctrace's own process are missing");
+        }
+        Ok(text("text/plain; version=0.0.4; charset=utf-8", body))
+    }
+
+    fn ready(&self) -> Response {
+        let scans = self.stats.scans.load(Ordering::Relaxed);
+        if scans > 0 {
+            return text("text/plain; charset=utf-8", "ready\n".to_owned());
+        }
+        Response {
+            status: 503,
+            ..text("text/plain; charset=utf-8", "the first look for processes is not over\n".to_owned())
+        }
+    }
+
+    fn reports(&self) -> Result<Response, ProbeError> {
+        let documents: Vec<_> = self.fleet().views()?.iter().map(document).collect();
+        Ok(text("application/json", format!("[{}]\n", documents.join(","))))
+    }
+
+    /// The document of one target; `None` where there is no such target.
+    fn report(&self, name: &str) -> Option<Result<Response, ProbeError>> {
+        let views = match self.fleet().views() {
+            Ok(views) => views,
+            Err(error) => return Some(Err(error)),
+        };
+        let view = views.iter().find(|view| view.name == name)?;
+        Some(Ok(text("application/json", document(view))))
+    }
+
+    fn page(&self) -> Result<Response, ProbeError> {
+        let style = Style { width: PAGE_WIDTH, unicode: true, ..Style::default() };
+        let views = self.fleet().views()?;
+        let mut body = String::from(
+            "<!doctype html><html lang=\"en\"><head><meta charset=\"utf-8\"><meta http-equiv=\"refresh\" content=\"5\">\
+             <title>zctrace</title></head><body><h1>zctrace</h1>\n",
+        );
+        body += &format!(
+            "<p><a href=\"{0}\">{0}</a> · <a href=\"/api/v1/report\">JSON</a></p>\n",
+            escaped(&self.telemetry_path)
+        );
+        if views.is_empty() {
+            body += "<p>No process was found yet. It looks for them every few seconds.</p>\n";
+        }
+        for view in &views {
+            let table = output::table::render(&view.report, &style);
+            body += &format!("<h2>{}</h2>\n<pre>{}</pre>\n", escaped(&view.name), escaped(&table));
+        }
+        body += "</body></html>\n";
+        Ok(text("text/html; charset=utf-8", body))
+    }
+}
+
+fn document(view: &View) -> String {
+    output::json::render(&view.report).unwrap_or_else(|error| format!("{{\"error\": \"{error}\"}}"))
+}
+
+fn text(content_type: &'static str, body: String) -> Response {
+    Response { status: 200, content_type, body }
+}
+
+/// Text that no browser takes for markup.
+fn escaped(text: &str) -> String {
+    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
+}

@@ -43,14 +43,38 @@ pub(super) fn for_each<K: Pod, V: Pod>(
     name: &'static str,
     visit: impl FnMut(&K, &[V]),
 ) -> Result<(), ProbeError> {
+    let (map, per_cpu, cpus) = shape(ebpf, name)?;
+    Batches::<K, V>::new(map, per_cpu, cpus).run(visit).map_err(|error| failed(name, &error))
+}
+
+/// A map, whether it has a value for each CPU, and for how many.
+fn shape<'a>(ebpf: &'a Ebpf, name: &'static str) -> Result<(&'a MapData, bool, usize), ProbeError> {
     let (map, per_cpu) = match ebpf.map(name).ok_or_else(|| missing(name))? {
         Map::HashMap(map) | Map::Array(map) => (map, false),
         Map::PerCpuHashMap(map) | Map::PerCpuArray(map) => (map, true),
         _ => return Err(missing(name)),
     };
-    let failed = |error: io::Error| ProbeError::from_bpf(format!("read the map {name}"), &error);
-    let cpus = if per_cpu { aya::util::nr_cpus().map_err(|(_, error)| failed(error))? } else { 1 };
-    Batches::<K, V>::new(map, per_cpu, cpus).run(visit).map_err(failed)
+    let cpus = if per_cpu { aya::util::nr_cpus().map_err(|(_, error)| failed(name, &error))? } else { 1 };
+    Ok((map, per_cpu, cpus))
+}
+
+fn failed(name: &str, error: &io::Error) -> ProbeError {
+    ProbeError::from_bpf(format!("read the map {name}"), error)
+}
+
+/// Calls `visit` with some entries of an array: those from `first` on, `count` of them at least.
+pub(super) fn for_each_from<V: Pod>(
+    ebpf: &Ebpf,
+    name: &'static str,
+    first: u32,
+    count: u32,
+    mut visit: impl FnMut(u32, &[V]),
+) -> Result<(), ProbeError> {
+    let (map, per_cpu, cpus) = shape(ebpf, name)?;
+    let mut batches = Batches::<u32, V>::new(map, per_cpu, cpus);
+    batches.first = first;
+    batches.most = count;
+    batches.run(|index, values| visit(*index, values)).map_err(|error| failed(name, &error))
 }
 
 struct Batches<'a, K, V> {
@@ -61,6 +85,9 @@ struct Batches<'a, K, V> {
     keys: Vec<u8>,
     values: Vec<u8>,
     entries: usize,
+    /// Of an array: where to begin, and after how many entries to end.
+    first: u32,
+    most: u32,
     kinds: std::marker::PhantomData<(K, V)>,
 }
 
@@ -74,6 +101,8 @@ impl<'a, K: Pod, V: Pod> Batches<'a, K, V> {
             keys: Vec::new(),
             values: Vec::new(),
             entries: 0,
+            first: 0,
+            most: u32::MAX,
             kinds: std::marker::PhantomData,
         };
         batches.grow((BATCH_BYTES / (stride * cpus).max(1)).clamp(FEWEST_ENTRIES, MOST_ENTRIES));
@@ -90,7 +119,13 @@ impl<'a, K: Pod, V: Pod> Batches<'a, K, V> {
         // Where the next batch begins: a bucket's number or a key, whichever the kind of map wants.
         let mut position = vec![0u8; size_of::<K>().max(8)];
         let mut next = position.clone();
-        let mut first = true;
+        // The kernel goes on behind the key that it is given.
+        let mut first = self.first == 0;
+        if let Some(before) = self.first.checked_sub(1) {
+            position[..4].copy_from_slice(&before.to_ne_bytes());
+            self.grow(self.entries.min(usize::try_from(self.most).unwrap_or(usize::MAX)).max(1));
+        }
+        let mut seen = 0;
         let mut values = Vec::with_capacity(self.cpus);
         loop {
             let (count, result) = self.lookup((!first).then_some(&position), &mut next);
@@ -106,7 +141,8 @@ impl<'a, K: Pod, V: Pod> Batches<'a, K, V> {
             for entry in 0..count {
                 self.visit(entry, &mut values, &mut visit);
             }
-            if at_end {
+            seen += count;
+            if at_end || seen >= usize::try_from(self.most).unwrap_or(usize::MAX) {
                 return Ok(());
             }
             std::mem::swap(&mut position, &mut next);

@@ -14,10 +14,13 @@ use aya::{
 
 use super::{
     Capacity, ProbeError, Usage,
-    batch::for_each,
+    batch::{for_each, for_each_from},
     load::{Borrowed, map},
 };
 use crate::snapshot::{CallResult, Directory, File, OtherTransfer, Snapshot, Transfer, TransferId};
+
+#[allow(clippy::cast_possible_truncation)] // 21 calls
+const RESULTS_PER_TARGET: u32 = Syscall::ALL.len() as u32 * RESULTS_PER_SYSCALL;
 
 fn failed(name: &str, error: &MapError) -> ProbeError {
     ProbeError::from_bpf(format!("read the map {name}"), error)
@@ -91,9 +94,11 @@ fn other(ebpf: &Ebpf, slot: u16) -> Result<Vec<OtherTransfer>, ProbeError> {
 fn results(ebpf: &Ebpf, slot: u16) -> Result<Vec<CallResult>, ProbeError> {
     let first = result_index(u32::from(slot), 0, 0);
     let mut read = Vec::new();
-    for_each(ebpf, "RESULTS", |index: &u32, values: &[u64]| {
+    for_each_from(ebpf, "RESULTS", first, RESULTS_PER_TARGET, |index, values: &[u64]| {
         let calls: u64 = values.iter().sum();
-        let Some(index) = index.checked_sub(first).filter(|_| calls > 0) else { return };
+        let Some(index) = index.checked_sub(first).filter(|index| calls > 0 && *index < RESULTS_PER_TARGET) else {
+            return;
+        };
         let syscall = u8::try_from(index / RESULTS_PER_SYSCALL).ok().and_then(Syscall::from_u8);
         if let Some(syscall) = syscall {
             read.push(CallResult { syscall, result: index % RESULTS_PER_SYSCALL, calls });

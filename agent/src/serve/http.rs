@@ -51,7 +51,7 @@ pub struct Limits {
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { connections: 64, answers: 8, head: 16 << 10, patience: Duration::from_secs(30) }
+        Self { connections: 256, answers: 8, head: 16 << 10, patience: Duration::from_secs(5) }
     }
 }
 

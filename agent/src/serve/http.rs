@@ -41,7 +41,7 @@ pub struct Response {
 pub struct Limits {
     /// Connections at the same time; more wait in the kernel's queue.
     pub connections: usize,
-    /// Answers made at the same time or waited for; more are told to come again.
+    /// Answers in memory at the same time; who has waited for one too long is told to come again.
     pub answers: usize,
     /// Bytes of a request's head.
     pub head: usize,
@@ -150,7 +150,7 @@ where
         response.headers_mut().insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
         return response;
     }
-    let Ok(_permit) = server.answers.try_acquire() else {
+    let Ok(Ok(_permit)) = tokio::time::timeout(server.limits.patience, server.answers.acquire()).await else {
         server.stats.turned_away.fetch_add(1, Ordering::Relaxed);
         let mut response = plain(StatusCode::SERVICE_UNAVAILABLE, "too many requests at the same time\n");
         response.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("1"));

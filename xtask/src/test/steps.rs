@@ -11,8 +11,9 @@ use crate::{
     command::{install, quietly, root, run},
 };
 
-/// Debian's packages that tests use: strace counts beside zctrace, setpriv and unshare (util-linux) make bad days.
-const PACKAGES: [&str; 2] = ["strace", "util-linux"];
+/// Debian's packages that tests use: strace counts beside zctrace, setpriv and unshare (util-linux) make bad days,
+/// Prometheus scrapes (and its promtool checks metrics).
+const PACKAGES: [&str; 3] = ["strace", "util-linux", "prometheus"];
 const TRACEFS: &str = "/sys/kernel/tracing";
 const CARGO_DENY: &str = "0.20.2";
 

@@ -16,6 +16,7 @@ pub mod facts;
 pub mod fleet;
 pub mod kafka;
 pub mod output;
+pub mod privileges;
 pub mod probe;
 pub mod report;
 pub mod serve;

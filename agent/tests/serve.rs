@@ -190,7 +190,7 @@ fn prometheus_stores_what_the_clients_got_over_restarts_of_both() {
     for topic in ["first", "second"] {
         let written = format!("sum(zctrace_topic_bytes_total{{topic=\"{topic}\",path=\"written\"}})");
         let bytes = prometheus.query(&written).unwrap();
-        assert!(bytes >= 20_000_011.0 && bytes < 20_300_000.0, "{topic}: {bytes}");
+        assert!((20_000_011.0..20_300_000.0).contains(&bytes), "{topic}: {bytes}");
     }
 
     // zctrace is killed and started again: counters begin anew, which Prometheus sees as a reset.
@@ -290,4 +290,24 @@ fn an_address_in_use_is_one_clear_error() {
     let said = String::from_utf8_lossy(&output.stderr);
     assert_eq!(output.status.code(), Some(1), "{said}");
     assert!(said.contains(&address) && said.contains("--web.listen-address"), "{said}");
+}
+
+#[test]
+fn it_runs_with_four_capabilities_and_no_others() {
+    let _alone = alone();
+    let target = busy();
+    let service = Service::start(free_address(), &["--pid", &target.pid().to_string()]);
+    wait_for("it is watched", || service.sample("zctrace_target_up{target=\"dd\"}").filter(|up| *up > 0.5));
+    let dir = format!("/proc/{}/task", service.process.pid());
+    // CAP_DAC_READ_SEARCH, CAP_SYS_PTRACE, CAP_PERFMON, CAP_BPF.
+    let allowed: u64 = 1 << 2 | 1 << 19 | 1 << 38 | 1 << 39;
+    for thread in std::fs::read_dir(dir).unwrap() {
+        let status = std::fs::read_to_string(thread.unwrap().path().join("status")).unwrap();
+        let field = |name: &str| status.lines().find_map(|line| line.strip_prefix(name)).unwrap().trim().to_owned();
+        for set in ["CapPrm:", "CapEff:", "CapInh:", "CapAmb:"] {
+            let bits = u64::from_str_radix(&field(set), 16).unwrap();
+            assert_eq!(bits & !allowed, 0, "{set} {bits:x}");
+        }
+        assert_eq!(field("NoNewPrivs:"), "1");
+    }
 }

@@ -20,6 +20,7 @@ use crate::{
     discover::{self, Discovery, Found, Rule},
     error::{Error, Status},
     fleet::{Fleet, Labels, Limits, TopicPolicy},
+    privileges,
     probe::{Capacity, Probe},
     serve::{self, Site, Stats, WebStats},
     target::Pidfd,
@@ -32,6 +33,10 @@ const PROC: &str = "/proc";
 /// # Errors
 /// What kept it from starting: nothing that happens later ends it.
 pub fn run(options: &cli::Serve) -> Result<Status, Error> {
+    // Before any thread starts.
+    if let Err(error) = privileges::drop_all_but_needed() {
+        tracing::warn!(%error, "capabilities that are not needed could not be dropped");
+    }
     tokio::runtime::Builder::new_current_thread()
         .enable_all()
         // Reading the maps and looking into /proc block; more at the same time would only wait for each other.

@@ -1,0 +1,40 @@
+//! Least privilege: a service keeps the capabilities that it needs, each for a reason, and drops all others for good.
+
+use caps::{CapSet, Capability, CapsHashSet};
+
+/// What a service needs while it runs, and what for.
+pub const NEEDED: [(Capability, &str); 4] = [
+    (Capability::CAP_BPF, "to read its maps and to look up processes that start later"),
+    (Capability::CAP_PERFMON, "to attach to system calls and to iterate over tasks"),
+    (Capability::CAP_SYS_PTRACE, "to look into brokers that run as other users"),
+    (Capability::CAP_DAC_READ_SEARCH, "to read a broker's server.properties that is closed to others"),
+];
+
+/// Drops every capability but those in [`NEEDED`] that this process has, and forbids to get any back by `execve`. To be
+/// called while there is one thread: threads that start later inherit what it has.
+///
+/// # Errors
+/// What the kernel said.
+pub fn drop_all_but_needed() -> Result<(), caps::errors::CapsError> {
+    let permitted = caps::read(None, CapSet::Permitted)?;
+    let needed: CapsHashSet = NEEDED.iter().map(|(capability, _)| *capability).collect();
+    // CAP_SYS_ADMIN stands for CAP_BPF and CAP_PERFMON on systems that know no better.
+    let stands_for_both = permitted.contains(&Capability::CAP_SYS_ADMIN)
+        && !(permitted.contains(&Capability::CAP_BPF) && permitted.contains(&Capability::CAP_PERFMON));
+    let kept: CapsHashSet = permitted
+        .into_iter()
+        .filter(|capability| {
+            needed.contains(capability) || (stands_for_both && *capability == Capability::CAP_SYS_ADMIN)
+        })
+        .collect();
+    caps::clear(None, CapSet::Ambient)?;
+    caps::set(None, CapSet::Effective, &kept)?;
+    caps::set(None, CapSet::Permitted, &kept)?;
+    caps::set(None, CapSet::Inheritable, &CapsHashSet::new())?;
+    // SAFETY: a setting of this process, without pointers.
+    unsafe { libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) };
+    let mut names: Vec<_> = kept.iter().map(ToString::to_string).collect();
+    names.sort_unstable();
+    tracing::info!(kept = names.join(" "), "all other capabilities are dropped");
+    Ok(())
+}

@@ -155,14 +155,19 @@ fn lock(fleet: &Mutex<Fleet>) -> MutexGuard<'_, Fleet> {
     fleet.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Takes the samples that the window needs, also where nobody scrapes.
+/// Takes the samples that the window needs, also where nobody scrapes, and makes room in the maps.
 async fn sample(fleet: &Arc<Mutex<Fleet>>, window: Duration) {
     let mut tick = interval((window / 12).max(Duration::from_millis(100)));
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         tick.tick().await;
         let fleet = Arc::clone(fleet);
-        let result = tokio::task::spawn_blocking(move || lock(&fleet).views().map(drop)).await;
+        let tend = move || {
+            let mut fleet = lock(&fleet);
+            fleet.make_room_in_maps(Instant::now())?;
+            fleet.views().map(drop)
+        };
+        let result = tokio::task::spawn_blocking(tend).await;
         if let Ok(Err(error)) = result {
             tracing::error!(%error, "the maps could not be read");
         }

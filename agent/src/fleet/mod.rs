@@ -17,7 +17,7 @@ pub(crate) use window::key;
 
 use crate::{
     facts,
-    probe::{Probe, ProbeError, Slot, Usage},
+    probe::{FileCount, Probe, ProbeError, Slot, Usage},
     report::{self, Attach, EndedBy, Facts, Report, Window},
     snapshot::Snapshot,
     target::{Process, listening_ports},
@@ -34,13 +34,21 @@ pub struct Limits {
     pub listeners: usize,
     /// Over which time ratios are.
     pub window: Duration,
+    /// How long a file has to lie still before it leaves the kernel's table, where that fills up.
+    pub idle: Duration,
     /// Targets that are known by name, the ended ones included. The one that ended first is forgotten first.
     pub targets: usize,
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { topics: TopicPolicy::default(), listeners: 64, window: Duration::from_secs(60), targets: 256 }
+        Self {
+            topics: TopicPolicy::default(),
+            listeners: 64,
+            window: Duration::from_secs(60),
+            idle: Duration::from_secs(60),
+            targets: 256,
+        }
     }
 }
 
@@ -98,13 +106,19 @@ pub struct Fleet {
     limits: Limits,
     members: BTreeMap<String, Member>,
     forgotten: u64,
+    evicted: u64,
+    /// Files as they stood when the table was found to fill up: those that still stand so later are idle.
+    seen: Option<(Instant, Vec<FileCount>)>,
 }
+
+/// A map that is this full, in percent, gets room.
+const FULL_PERCENT: u64 = 75;
 
 impl Fleet {
     /// An empty fleet.
     #[must_use]
     pub const fn new(probe: Probe, proc: PathBuf, limits: Limits) -> Self {
-        Self { probe, proc, limits, members: BTreeMap::new(), forgotten: 0 }
+        Self { probe, proc, limits, members: BTreeMap::new(), forgotten: 0, evicted: 0, seen: None }
     }
 
     /// Begins to count for a process of the target that is called `name`.
@@ -182,6 +196,54 @@ impl Fleet {
     #[must_use]
     pub const fn forgotten(&self) -> u64 {
         self.forgotten
+    }
+
+    /// Files that left the kernel's table because it filled up; their counts are kept.
+    #[must_use]
+    pub const fn evicted(&self) -> u64 {
+        self.evicted
+    }
+
+    /// Makes room in the kernel's tables where they fill up: to be called now and then.
+    ///
+    /// # Errors
+    /// What the kernel said.
+    pub fn make_room_in_maps(&mut self, now: Instant) -> Result<(), ProbeError> {
+        let is_full = |usage: &Usage| u64::from(usage.entries) * 100 >= u64::from(usage.capacity) * FULL_PERCENT;
+        let usage = self.probe.usage()?;
+        let full = |map: &str| usage.iter().any(|usage| usage.map == map && is_full(usage));
+        if full("files") {
+            self.evict_files(now)?;
+        } else {
+            self.seen = None;
+        }
+        if full("directories") {
+            self.probe.forget_directories()?;
+        }
+        Ok(())
+    }
+
+    fn evict_files(&mut self, now: Instant) -> Result<(), ProbeError> {
+        match self.seen.take() {
+            None => self.seen = Some((now, self.probe.files()?)),
+            Some((at, seen)) if now.duration_since(at) < self.limits.idle => self.seen = Some((at, seen)),
+            Some((_, seen)) => {
+                for member in self.members.values_mut() {
+                    let Some((slot, _)) = member.life else { continue };
+                    // The names of directories, before they go.
+                    let directories = self.probe.snapshot(slot)?.directories;
+                    let mut files = Vec::new();
+                    for file in seen.iter().filter(|file| file.slot == slot) {
+                        files.extend(self.probe.take_file(file)?);
+                    }
+                    self.evicted += u64::try_from(files.len()).unwrap_or(0);
+                    let idle = past::fold(&Snapshot { files, directories, ..Snapshot::default() });
+                    member.past = past::fold(&std::mem::take(&mut member.past).plus(&idle));
+                }
+                tracing::info!(evicted = self.evicted, "files that lie still left the kernel's table, which fills up");
+            }
+        }
+        Ok(())
     }
 
     /// Names of the targets that run, with their PIDs.

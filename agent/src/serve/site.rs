@@ -88,6 +88,7 @@ impl Site {
             window: self.window,
             refused: self.stats.refused.load(Ordering::Relaxed),
             forgotten: fleet.forgotten(),
+            evicted: fleet.evicted(),
             scans: self.stats.scans.load(Ordering::Relaxed),
             answered: self.web.answered.load(Ordering::Relaxed),
             turned_away: self.web.turned_away.load(Ordering::Relaxed),

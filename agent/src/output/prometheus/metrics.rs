@@ -98,6 +98,8 @@ metrics! {
         "Entries of a map in the kernel.";
     MAP_CAPACITY: Gauge "zctrace_map_capacity" ["map"]
         "The most entries that the map takes.";
+    FILES_EVICTED: Counter "zctrace_files_evicted_total" []
+        "Files that lay still and left a map that filled up. Their counts are kept.";
     ATTACH_INFO: Gauge "zctrace_attach_info" ["leg" "reason"]
         "How the kernel is hooked. Always 1.";
     ATTACH_SECONDS: Gauge "zctrace_attach_duration_seconds" []

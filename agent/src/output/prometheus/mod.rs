@@ -35,6 +35,8 @@ pub struct Own {
     pub refused: u64,
     /// Targets that were forgotten.
     pub forgotten: u64,
+    /// Files that left a map that filled up.
+    pub evicted: u64,
     /// Looks for processes.
     pub scans: u64,
     /// HTTP requests answered.
@@ -298,6 +300,8 @@ fn zctrace(text: &mut Text<'_>, own: &Own) {
             text.count(metric, &[usage.map], count(usage).into());
         }
     }
+    text.begin(&metrics::FILES_EVICTED);
+    text.count(&metrics::FILES_EVICTED, &[], own.evicted);
     text.begin(&metrics::ATTACH_INFO);
     text.count(&metrics::ATTACH_INFO, &[&own.leg, &own.reason], 1);
     for (metric, time) in [(&metrics::ATTACH_SECONDS, own.attach), (&metrics::SCRAPE_SECONDS, own.scrape)] {

@@ -51,6 +51,7 @@ fn own() -> Own {
         window: Duration::from_secs(60),
         refused: 0,
         forgotten: 0,
+        evicted: 0,
         scans: 3,
         answered: 2,
         turned_away: 0,

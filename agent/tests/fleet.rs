@@ -7,7 +7,7 @@ use std::{fs, path::PathBuf, time::Duration};
 
 use support::{alone, assert_nothing_left};
 use zctrace::{
-    fleet::{Fleet, Labels, Limits, View},
+    fleet::{Fleet, Limits, View},
     probe::{Capacity, LegChoice, Probe},
     target::{CommandLine, Process},
 };
@@ -39,7 +39,7 @@ fn a_table_that_fills_up_gets_room_and_no_byte_is_lost() {
     let limits = Limits { idle: Duration::ZERO, ..Limits::default() };
     let probe = Probe::attach(LegChoice::Auto, capacity).unwrap();
     let mut fleet = Fleet::new(probe, PathBuf::from("/proc"), limits);
-    fleet.admit("test", &myself(), Labels::default()).unwrap();
+    fleet.admit("test", &myself()).unwrap();
     let mut read = 0;
     // A broker that rolls a segment again and again: many times what the table holds.
     for segment in 0..300u64 {
@@ -72,7 +72,7 @@ fn counters_go_on_when_a_target_comes_back() {
     let probe = Probe::attach(LegChoice::Auto, Capacity::default()).unwrap();
     let mut fleet = Fleet::new(probe, PathBuf::from("/proc"), Limits::default());
     for life in 1..=5u64 {
-        fleet.admit("test", &myself(), Labels::default()).unwrap();
+        fleet.admit("test", &myself()).unwrap();
         assert_eq!(fs::read(&path).unwrap().len(), 1234);
         let view = fleet.views().unwrap().remove(0);
         assert_eq!((view.running, view.processes, read_from(&view, "orders-0")), (true, life, life * 1234));

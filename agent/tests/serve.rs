@@ -175,7 +175,12 @@ fn prometheus_stores_what_the_clients_got_over_restarts_of_both() {
     let got = traffic(&Clients::new(&kafka, &broker), "first");
     let first = prometheus.settled(EGRESS, before + got);
     assert_agrees(first - before, got);
-    check_with_promtool(&service.metrics());
+    let metrics = service.metrics();
+    check_with_promtool(&metrics);
+    let info = metrics.lines().find(|line| line.starts_with("zctrace_target_info{")).unwrap();
+    for label in ["target=\"kafka-1\"", "broker_id=\"1\"", "version=\"4.", "cluster_id=", "java_version=\""] {
+        assert!(info.contains(label), "{label} is missing in {info}");
+    }
 
     // The broker restarts with another PID: the same target, whose counters go on.
     broker.restart().unwrap();

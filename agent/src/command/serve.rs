@@ -19,7 +19,7 @@ use crate::{
     cli::{self, Discover},
     discover::{self, Discovery, Found, Rule},
     error::{Error, Status},
-    fleet::{Fleet, Labels, Limits, TopicPolicy},
+    fleet::{Fleet, Limits, TopicPolicy},
     privileges,
     probe::{Capacity, Probe},
     serve::{self, Site, Stats, WebStats},
@@ -220,7 +220,7 @@ fn admit(found: &Found, fleet: &Mutex<Fleet>) -> Result<Option<Pidfd>, Error> {
     if !discover::is_same(Path::new(PROC), found) {
         return Ok(None);
     }
-    lock(fleet).admit(&found.name, &found.process, Labels::default())?;
+    lock(fleet).admit(&found.name, &found.process)?;
     Ok(Some(pidfd))
 }
 

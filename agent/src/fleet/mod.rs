@@ -20,7 +20,7 @@ use crate::{
     probe::{FileCount, Probe, ProbeError, Slot, Usage},
     report::{self, Attach, EndedBy, Facts, Report, Window},
     snapshot::Snapshot,
-    target::{Process, listening_ports},
+    target::{Process, Surroundings, listening_ports, surroundings},
 };
 use admission::Series;
 use window::Lately;
@@ -52,17 +52,6 @@ impl Default for Limits {
     }
 }
 
-/// What a target is labelled with beside its name.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Labels {
-    /// Container that it runs in.
-    pub container: Option<String>,
-    /// Kubernetes pod that it runs in.
-    pub pod: Option<String>,
-    /// Version of its Java.
-    pub java_version: Option<String>,
-}
-
 /// One target at one moment: what the outputs of a service show.
 #[derive(Clone, Debug)]
 pub struct View {
@@ -82,8 +71,8 @@ pub struct View {
     pub folded_listeners: u64,
     /// Egress by listener in the window, with ratios.
     pub lately: Vec<(Key, report::Egress)>,
-    /// See [`Labels`].
-    pub labels: Labels,
+    /// Where its process runs, or ran.
+    pub surroundings: Surroundings,
 }
 
 struct Member {
@@ -91,7 +80,7 @@ struct Member {
     life: Option<(Slot, u32)>,
     processes: u64,
     facts: Facts,
-    labels: Labels,
+    surroundings: Surroundings,
     series: Series,
     lately: Lately,
     since: SystemTime,
@@ -125,7 +114,7 @@ impl Fleet {
     ///
     /// # Errors
     /// What the kernel said; the target keeps what it had. A target whose process still runs is not changed.
-    pub fn admit(&mut self, name: &str, process: &Process, labels: Labels) -> Result<(), ProbeError> {
+    pub fn admit(&mut self, name: &str, process: &Process) -> Result<(), ProbeError> {
         if self.members.get(name).is_some_and(|member| member.life.is_some()) {
             return Ok(());
         }
@@ -150,14 +139,15 @@ impl Fleet {
             life: None,
             processes: 0,
             facts: facts.clone(),
-            labels: Labels::default(),
+            surroundings: Surroundings::default(),
             series: Series::new(limits.topics.clone(), limits.listeners),
             lately: Lately::new(limits.window),
             since: SystemTime::now(),
             started: Instant::now(),
             ended: None,
         });
-        (member.facts, member.labels, member.life) = (facts, labels, Some((slot, pid)));
+        (member.facts, member.life) = (facts, Some((slot, pid)));
+        member.surroundings = surroundings(&self.proc, pid);
         member.processes += 1;
         member.ended = None;
         Ok(())
@@ -305,7 +295,7 @@ impl Member {
             folded_topics,
             folded_listeners,
             lately,
-            labels: self.labels.clone(),
+            surroundings: self.surroundings.clone(),
         }
     }
 }

@@ -97,9 +97,9 @@ fn targets(text: &mut Text<'_>, views: &[View]) {
             of_kafka(kafka.map(|kafka| &kafka.cluster_id)),
             of_kafka(kafka.map(|kafka| &kafka.version)),
             target.pid.to_string(),
-            or_none(&view.labels.container),
-            or_none(&view.labels.pod),
-            or_none(&view.labels.java_version),
+            or_none(&view.surroundings.container),
+            or_none(&view.surroundings.pod),
+            or_none(&view.surroundings.java_version),
         ];
         text.count(&metrics::TARGET_INFO, &values.each_ref().map(String::as_str), 1);
     }

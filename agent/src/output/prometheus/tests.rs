@@ -5,9 +5,10 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::*;
 use crate::{
-    fleet::{Labels, TopicBytes},
+    fleet::TopicBytes,
     report::{self, Attach, EndedBy, OTHER, Window},
     snapshot::Snapshot,
+    target::Surroundings,
 };
 
 fn view(name: &str, snapshot: &Snapshot) -> View {
@@ -27,7 +28,7 @@ fn view(name: &str, snapshot: &Snapshot) -> View {
             written_bytes: topic.written_bytes,
         })
         .collect();
-    let labels = Labels { java_version: Some("17.0.12".to_owned()), ..Labels::default() };
+    let surroundings = Surroundings { java_version: Some("17.0.12".to_owned()), ..Surroundings::default() };
     View {
         name: name.to_owned(),
         running: true,
@@ -37,7 +38,7 @@ fn view(name: &str, snapshot: &Snapshot) -> View {
         folded_topics: 0,
         folded_listeners: 0,
         lately,
-        labels,
+        surroundings,
     }
 }
 

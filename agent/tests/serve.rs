@@ -209,6 +209,13 @@ fn prometheus_stores_what_the_clients_got_over_restarts_of_both() {
     assert_agrees(prometheus.settled(EGRESS, got), got);
     assert_eq!(prometheus.query(&format!("sum(resets({ZERO_COPY}[10m]))")), Some(1.0));
 
+    // A listener that is renamed has its new name after SIGHUP.
+    let config = broker.config();
+    let text = std::fs::read_to_string(&config).unwrap();
+    std::fs::write(&config, text.replace("SSL", "INTERNET").replace("INTERNET:INTERNET", "INTERNET:SSL")).unwrap();
+    service.process.signal(libc::SIGHUP);
+    wait_for("the new name", || service.sample("zctrace_ingress_bytes_total{target=\"kafka-1\",listener=\"INTERNET\""));
+
     service.process.signal(libc::SIGTERM);
     assert_eq!(service.process.end().code(), Some(0));
     assert_nothing_left();

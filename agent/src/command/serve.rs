@@ -10,7 +10,7 @@ use std::{
 use prometheus::{Registry, process_collector::ProcessCollector};
 use tokio::{
     net::TcpListener,
-    signal::unix::{SignalKind, signal},
+    signal::unix::{Signal, SignalKind, signal},
     sync::watch,
     time::{MissedTickBehavior, interval},
 };
@@ -87,6 +87,7 @@ async fn run_service(options: &cli::Serve) -> Result<Status, Error> {
     tokio::select! {
         () = follow => {}
         () = sample(&fleet, options.window) => {}
+        failed = refresh(&fleet) => failed?,
         ended = end() => ended?,
     }
     drop(stop);
@@ -141,8 +142,23 @@ fn own_process() -> Registry {
     registry
 }
 
+fn signals(kind: SignalKind) -> Result<Signal, Error> {
+    signal(kind).map_err(|error| Error::Other(format!("signals can't be waited for: {error}")))
+}
+
+/// On SIGHUP the brokers' configurations are read again. Ends only where the signal can't be waited for.
+async fn refresh(fleet: &Arc<Mutex<Fleet>>) -> Result<(), Error> {
+    let mut hangup = signals(SignalKind::hangup())?;
+    while hangup.recv().await.is_some() {
+        tracing::info!("SIGHUP: reading the configurations of all targets again");
+        let fleet = Arc::clone(fleet);
+        // A panic there has been printed.
+        let _ = tokio::task::spawn_blocking(move || lock(&fleet).refresh()).await;
+    }
+    Ok(())
+}
+
 async fn end() -> Result<(), Error> {
-    let signals = |kind| signal(kind).map_err(|error| Error::Other(format!("signals can't be waited for: {error}")));
     let (mut interrupt, mut terminate) = (signals(SignalKind::interrupt())?, signals(SignalKind::terminate())?);
     tokio::select! {
         _ = interrupt.recv() => {}

@@ -20,7 +20,7 @@ use crate::{
     probe::{FileCount, Probe, ProbeError, Slot, Usage},
     report::{self, Attach, EndedBy, Facts, Report, Window},
     snapshot::Snapshot,
-    target::{Process, Surroundings, listening_ports, surroundings},
+    target::{Process, Surroundings, inspect, listening_ports, surroundings},
 };
 use admission::Series;
 use window::Lately;
@@ -167,6 +167,18 @@ impl Fleet {
         member.ended = Some(Instant::now());
         tracing::info!(target_name = name, pid, "ended; its counts are kept");
         self.probe.release(slot)
+    }
+
+    /// Reads the configuration of every running target again: listeners may have been added or renamed. What can't be read
+    /// now keeps what was read before.
+    pub fn refresh(&mut self) {
+        for (name, member) in &mut self.members {
+            let Some((_, pid)) = member.life else { continue };
+            match inspect(&self.proc, pid) {
+                Ok(process) => member.facts = facts::gather(&self.proc, &process),
+                Err(error) => tracing::warn!(target_name = name, pid, %error, "its configuration was not read again"),
+            }
+        }
     }
 
     /// Forgets the target that ended first, where there are too many.

@@ -3,6 +3,7 @@
 
 mod http;
 mod site;
+pub mod web;
 
 pub use http::{Limits, Response, WebStats, serve};
 pub use site::{Site, Stats};

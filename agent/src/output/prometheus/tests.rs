@@ -42,6 +42,9 @@ fn view(name: &str, snapshot: &Snapshot) -> View {
     }
 }
 
+const CUT: [(&str, u64); 5] = [("timeout", 0), ("malformed", 0), ("tls_handshake", 0), ("evicted", 0), ("accept", 0)];
+const RELOADS: [(&str, u64); 2] = [("ok", 0), ("failed", 0)];
+
 fn own() -> Own {
     Own {
         leg: "raw".to_owned(),
@@ -54,9 +57,7 @@ fn own() -> Own {
         forgotten: 0,
         evicted: 0,
         scans: 3,
-        answered: 2,
-        turned_away: 0,
-        broken: 0,
+        web: Web { responses: [0, 2, 0, 0, 0], connections: 1, cut: CUT, reloads: RELOADS, ..Web::default() },
     }
 }
 

@@ -39,7 +39,8 @@ pub(super) struct Tls {
 #[serde(default, deny_unknown_fields)]
 pub(super) struct Http {
     pub(super) http2: Option<bool>,
-    pub(super) headers: Option<BTreeMap<String, String>>,
+    /// Numbers and words like `true` stand for their text.
+    pub(super) headers: Option<BTreeMap<String, Value>>,
 }
 
 /// `rate_limit`.

@@ -21,6 +21,7 @@ fn good_files() {
         ("tls_server_config:\nhttp_server_config:\nbasic_auth_users:\nrate_limit:\n".to_owned(), false, false),
         ("tls_server_config: {}\n".to_owned(), false, false),
         (format!("basic_auth_users: {{a: {HASH}, 'b c': \"{HASH}\", 12: {HASH}}}\n"), false, true),
+        ("http_server_config: {headers: {X-XSS-Protection: 1, X-Frame-Options: }}\n".to_owned(), false, false),
         ("rate_limit: {interval: 0, burst: 0}\n".to_owned(), false, false),
         ("rate_limit: {interval: 1m30s, burst: 3}\n".to_owned(), false, false),
         ("tls_server_config: {cert_file: server.crt, key_file: server.key, cipher_suites: [], curve_preferences:}\n".to_owned(), true, false),
@@ -99,7 +100,7 @@ fn bad_files() {
         ),
         (tls("cipher_suites: [TLS_AES_128_GCM_SHA256], max_version: TLS12"), &["no cipher suite is left"]),
         (tls("curve_preferences: [CurveP521]"), &["`CurveP521`", "CurveP384"]),
-        ("http_server_config: {headers: {X-Other: 1}}\n".to_owned(), &["http_server_config"]),
+        ("http_server_config: {headers: {X-XSS-Protection: [1]}}\n".to_owned(), &["X-XSS-Protection", "text"]),
         ("http_server_config: {headers: {X-Other: a}}\n".to_owned(), &["`X-Other` can't be set", "X-Frame-Options"]),
         (
             "http_server_config: {headers: {X-Frame-Options: allow}}\n".to_owned(),
@@ -115,7 +116,7 @@ fn bad_files() {
         ("basic_auth_users: {alice: 12}\n".to_owned(), &["basic_auth_users", "`alice`", "quotes"]),
         (
             format!("basic_auth_users: {{alice: {}}}\n", HASH.replace("$10$", "$31$")),
-            &["`alice`", "cost of 31", "at most 16"],
+            &["`alice`", "cost of 31", "at most 18"],
         ),
         (format!("basic_auth_users: {{alice: {}}}\n", &HASH[..50]), &["`alice`", "no bcrypt hash", "htpasswd"]),
     ] {

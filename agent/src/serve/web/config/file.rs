@@ -39,7 +39,8 @@ pub(super) struct Tls {
 #[serde(default, deny_unknown_fields)]
 pub(super) struct Http {
     pub(super) http2: Option<bool>,
-    pub(super) headers: Option<BTreeMap<String, String>>,
+    /// Numbers and words like `true` stand for their text.
+    pub(super) headers: Option<BTreeMap<String, Value>>,
 }
 
 /// `rate_limit`.
@@ -114,7 +115,7 @@ fn typed<T: DeserializeOwned>(section: &str, map: Map<String, Value>) -> Result<
 fn syntax(error: &serde_saphyr::Error) -> Fault {
     let place = error.location().map(|at| format!(":{}:{}", at.line(), at.column())).unwrap_or_default();
     // Other messages may quote the line.
-    let reason = match error {
+    let reason = match error.without_snippet() {
         serde_saphyr::Error::DuplicateMappingKey { key: Some(key), .. } => format!(": `{key}` is said twice"),
         _ => String::new(),
     };

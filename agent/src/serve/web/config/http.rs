@@ -15,6 +15,8 @@ use super::{
     file::Rate,
 };
 
+const HEADERS_KEY: &str = "http_server_config: headers";
+
 /// Headers that may be set, with their values where only some are allowed (exporter-toolkit, web/handler.go).
 const HEADERS: [(&str, &[&str]); 5] = [
     ("Content-Security-Policy", &[]),
@@ -24,26 +26,39 @@ const HEADERS: [(&str, &[&str]); 5] = [
     ("X-XSS-Protection", &[]),
 ];
 
-/// The dearest hash that is taken: 2^16 rounds are about four seconds, and each password that is tried takes them.
-const MAX_COST: u32 = 16;
+/// The dearest hash that is taken: 2^18 rounds are some ten seconds, and each password that is tried takes
+/// them.
+const MAX_COST: u32 = 18;
 
 /// The headers of `http_server_config`. One without a value is not sent.
-pub(super) fn headers(headers: &BTreeMap<String, String>) -> Result<Vec<(HeaderName, HeaderValue)>, String> {
-    headers.iter().filter(|(_, value)| !value.is_empty()).map(|(name, value)| header(name, value)).collect()
+pub(super) fn headers(headers: &BTreeMap<String, Value>) -> Result<Vec<(HeaderName, HeaderValue)>, String> {
+    let text = |(name, value): (&String, &Value)| match value {
+        Value::String(text) => Ok((name.clone(), text.clone())),
+        Value::Number(_) | Value::Bool(_) => Ok((name.clone(), value.to_string())),
+        Value::Null => Ok((name.clone(), String::new())),
+        Value::Array(_) | Value::Object(_) => Err(format!("{HEADERS_KEY}: the value of {name} must be text")),
+    };
+    let mut sent = Vec::new();
+    for (name, value) in headers.iter().map(text).collect::<Result<Vec<_>, _>>()? {
+        sent.extend(header(&name, &value)?);
+    }
+    Ok(sent)
 }
 
-fn header(name: &str, value: &str) -> Result<(HeaderName, HeaderValue), String> {
-    let place = "http_server_config: headers";
+fn header(name: &str, value: &str) -> Result<Option<(HeaderName, HeaderValue)>, String> {
     let Some((_, allowed)) = HEADERS.iter().find(|(known, _)| *known == name) else {
         let names = HEADERS.map(|(name, _)| name).join(", ");
-        return Err(format!("{place}: `{name}` can't be set: those that can are {names}"));
+        return Err(format!("{HEADERS_KEY}: `{name}` can't be set: those that can are {names}"));
     };
+    if value.is_empty() {
+        return Ok(None);
+    }
     if !allowed.is_empty() && !allowed.contains(&value) {
-        return Err(format!("{place}: {name} can't be `{value}`: choose {}", allowed.join(" or ")));
+        return Err(format!("{HEADERS_KEY}: {name} can't be `{value}`: choose {}", allowed.join(" or ")));
     }
     match (HeaderName::from_str(name), HeaderValue::from_str(value)) {
-        (Ok(name), Ok(value)) => Ok((name, value)),
-        _ => Err(format!("{place}: the value of {name} has characters that no header may have")),
+        (Ok(name), Ok(value)) => Ok(Some((name, value))),
+        _ => Err(format!("{HEADERS_KEY}: the value of {name} has characters that no header may have")),
     }
 }
 

@@ -33,7 +33,7 @@ pub enum Command {
     /// Tell what this machine allows and what is missing, and test that every byte is counted
     Doctor(Doctor),
     /// Export metrics of every Kafka broker of this host for Prometheus
-    Serve(Serve),
+    Serve(Box<Serve>),
     /// Make known system calls, for tests and for `doctor`.
     #[command(hide = true)]
     Exercise(Exercise),
@@ -121,6 +121,12 @@ pub struct Serve {
     /// Path of the metrics
     #[arg(long = "web.telemetry-path", value_name = "PATH", default_value = "/metrics", value_parser = path)]
     pub telemetry_path: String,
+    /// TLS and users, in the format of Prometheus's exporter-toolkit; followed when it changes
+    #[arg(long = "web.config.file", value_name = "FILE")]
+    pub web_config: Option<PathBuf>,
+    /// Only check the configuration, and say what is wrong with it
+    #[arg(long)]
+    pub check_config: bool,
     /// How to hook the kernel
     #[arg(long, value_enum, default_value_t)]
     pub attach: LegChoice,

@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use crate::{probe::ProbeError, target::TargetError};
+use crate::{probe::ProbeError, serve::web::WebError, target::TargetError};
 
 /// Why zctrace could not do what was asked.
 #[derive(Debug, thiserror::Error)]
@@ -13,6 +13,9 @@ pub enum Error {
     /// About the kernel.
     #[error(transparent)]
     Probe(#[from] ProbeError),
+    /// About the web configuration.
+    #[error(transparent)]
+    Web(#[from] WebError),
     /// The summary could not be written.
     #[error("the summary could not be written: {0}")]
     Output(#[from] std::io::Error),
@@ -71,7 +74,7 @@ impl Error {
                 | ProbeError::NoLeg(_)
                 | ProbeError::NoMemory { .. },
             ) => Status::Kernel,
-            Self::Usage(_) => Status::Usage,
+            Self::Usage(_) | Self::Web(_) => Status::Usage,
             Self::Probe(_) | Self::Output(_) | Self::Json(_) | Self::Other(_) => Status::Failed,
         }
     }

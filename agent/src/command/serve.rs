@@ -10,7 +10,7 @@ use std::{
 use prometheus::{Registry, process_collector::ProcessCollector};
 use tokio::{
     net::TcpListener,
-    signal::unix::{SignalKind, signal},
+    signal::unix::{Signal, SignalKind, signal},
     sync::watch,
     time::{MissedTickBehavior, interval},
 };
@@ -19,10 +19,13 @@ use crate::{
     cli::{self, Discover},
     discover::{self, Discovery, Found, Rule},
     error::{Error, Status},
-    fleet::{Fleet, Labels, Limits, TopicPolicy},
+    fleet::{Fleet, Limits, TopicPolicy},
     privileges,
     probe::{Capacity, Probe},
-    serve::{self, Site, Stats, WebStats},
+    serve::{
+        Pages, Stats,
+        web::{self, WebHandle, WebStats},
+    },
     target::Pidfd,
 };
 
@@ -33,6 +36,13 @@ const PROC: &str = "/proc";
 /// # Errors
 /// What kept it from starting: nothing that happens later ends it.
 pub fn run(options: &cli::Serve) -> Result<Status, Error> {
+    if options.check_config {
+        if let Some(path) = &options.web_config {
+            web::check(path)?;
+        }
+        eprintln!("The configuration is fine.");
+        return Ok(Status::Done);
+    }
     // Before any thread starts.
     if let Err(error) = privileges::drop_all_but_needed() {
         tracing::warn!(%error, "capabilities that are not needed could not be dropped");
@@ -55,6 +65,7 @@ async fn run_service(options: &cli::Serve) -> Result<Status, Error> {
         })?;
         listeners.push(listener);
     }
+    let web = Arc::new(WebHandle::new(options.web_config.as_deref(), Arc::new(WebStats::default()))?);
     let started = Instant::now();
     let probe = Probe::attach(options.attach, capacity(options))?;
     let attach = started.elapsed();
@@ -62,8 +73,7 @@ async fn run_service(options: &cli::Serve) -> Result<Status, Error> {
     tracing::info!(leg = %probe.leg(), reason = probe.reason(), milliseconds = attach.as_millis(), "attached");
     let fleet = Arc::new(Mutex::new(Fleet::new(probe, PathBuf::from(PROC), limits(options))));
     let stats = Arc::new(Stats::default());
-    let web = Arc::new(WebStats::default());
-    let site = Arc::new(Site {
+    let site = Arc::new(Pages {
         fleet: Arc::clone(&fleet),
         stats: Arc::clone(&stats),
         web: Arc::clone(&web),
@@ -73,26 +83,24 @@ async fn run_service(options: &cli::Serve) -> Result<Status, Error> {
         attach,
     });
     let (stop, stopped) = watch::channel(());
-    let mut servers = Vec::new();
-    for listener in listeners {
-        if let Ok(address) = listener.local_addr() {
-            tracing::info!(%address, path = options.telemetry_path, "listening");
-        }
-        let (site, mut stopped) = (Arc::clone(&site), stopped.clone());
-        let stopped = async move { drop(stopped.changed().await) };
-        let answer = move |path: &str| site.get(path);
-        servers.push(tokio::spawn(serve::serve(listener, serve::Limits::default(), Arc::clone(&web), answer, stopped)));
+    for address in listeners.iter().filter_map(|listener| listener.local_addr().ok()) {
+        tracing::info!(%address, path = options.telemetry_path, "listening");
     }
+    let stopped = async move {
+        let mut stopped = stopped;
+        drop(stopped.changed().await);
+    };
+    let server = tokio::spawn(web::serve(listeners, Arc::clone(&web), site, web::Limits::default(), stopped));
     let follow = follow(Discovery::new(PathBuf::from(PROC), rules(options)), &fleet, &stats, options.interval);
     tokio::select! {
         () = follow => {}
         () = sample(&fleet, options.window) => {}
+        failed = refresh(&fleet, &web) => failed?,
         ended = end() => ended?,
     }
     drop(stop);
-    for server in servers {
-        // One that panicked has said so.
-        let _ = server.await;
+    if let Ok(result) = server.await {
+        result?;
     }
     tracing::info!("ended");
     Ok(Status::Done)
@@ -141,8 +149,28 @@ fn own_process() -> Registry {
     registry
 }
 
+fn signals(kind: SignalKind) -> Result<Signal, Error> {
+    signal(kind).map_err(|error| Error::Other(format!("signals can't be waited for: {error}")))
+}
+
+/// On SIGHUP the brokers' configurations and the web configuration are read again. Ends only where the signal can't be waited for.
+async fn refresh(fleet: &Arc<Mutex<Fleet>>, web: &Arc<WebHandle>) -> Result<(), Error> {
+    let mut hangup = signals(SignalKind::hangup())?;
+    while hangup.recv().await.is_some() {
+        tracing::info!("SIGHUP: reading the configurations of all targets again");
+        let (fleet, web) = (Arc::clone(fleet), Arc::clone(web));
+        let refresh = move || {
+            lock(&fleet).refresh();
+            web.reload()
+        };
+        if let Ok(Err(error)) = tokio::task::spawn_blocking(refresh).await {
+            tracing::error!(%error, "the web configuration in force is kept");
+        }
+    }
+    Ok(())
+}
+
 async fn end() -> Result<(), Error> {
-    let signals = |kind| signal(kind).map_err(|error| Error::Other(format!("signals can't be waited for: {error}")));
     let (mut interrupt, mut terminate) = (signals(SignalKind::interrupt())?, signals(SignalKind::terminate())?);
     tokio::select! {
         _ = interrupt.recv() => {}
@@ -155,14 +183,19 @@ fn lock(fleet: &Mutex<Fleet>) -> MutexGuard<'_, Fleet> {
     fleet.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Takes the samples that the window needs, also where nobody scrapes.
+/// Takes the samples that the window needs, also where nobody scrapes, and makes room in the maps.
 async fn sample(fleet: &Arc<Mutex<Fleet>>, window: Duration) {
     let mut tick = interval((window / 12).max(Duration::from_millis(100)));
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         tick.tick().await;
         let fleet = Arc::clone(fleet);
-        let result = tokio::task::spawn_blocking(move || lock(&fleet).views().map(drop)).await;
+        let tend = move || {
+            let mut fleet = lock(&fleet);
+            fleet.make_room_in_maps(Instant::now())?;
+            fleet.views().map(drop)
+        };
+        let result = tokio::task::spawn_blocking(tend).await;
         if let Ok(Err(error)) = result {
             tracing::error!(%error, "the maps could not be read");
         }
@@ -215,7 +248,7 @@ fn admit(found: &Found, fleet: &Mutex<Fleet>) -> Result<Option<Pidfd>, Error> {
     if !discover::is_same(Path::new(PROC), found) {
         return Ok(None);
     }
-    lock(fleet).admit(&found.name, &found.process, Labels::default())?;
+    lock(fleet).admit(&found.name, &found.process)?;
     Ok(Some(pidfd))
 }
 

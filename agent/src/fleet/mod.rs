@@ -17,10 +17,10 @@ pub(crate) use window::key;
 
 use crate::{
     facts,
-    probe::{Probe, ProbeError, Slot, Usage},
+    probe::{FileCount, Probe, ProbeError, Slot, Usage},
     report::{self, Attach, EndedBy, Facts, Report, Window},
     snapshot::Snapshot,
-    target::{Process, listening_ports},
+    target::{Process, Surroundings, inspect, listening_ports, surroundings},
 };
 use admission::Series;
 use window::Lately;
@@ -34,25 +34,22 @@ pub struct Limits {
     pub listeners: usize,
     /// Over which time ratios are.
     pub window: Duration,
+    /// How long a file has to lie still before it leaves the kernel's table, where that fills up.
+    pub idle: Duration,
     /// Targets that are known by name, the ended ones included. The one that ended first is forgotten first.
     pub targets: usize,
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { topics: TopicPolicy::default(), listeners: 64, window: Duration::from_secs(60), targets: 256 }
+        Self {
+            topics: TopicPolicy::default(),
+            listeners: 64,
+            window: Duration::from_secs(60),
+            idle: Duration::from_secs(60),
+            targets: 256,
+        }
     }
-}
-
-/// What a target is labelled with beside its name.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Labels {
-    /// Container that it runs in.
-    pub container: Option<String>,
-    /// Kubernetes pod that it runs in.
-    pub pod: Option<String>,
-    /// Version of its Java.
-    pub java_version: Option<String>,
 }
 
 /// One target at one moment: what the outputs of a service show.
@@ -74,8 +71,8 @@ pub struct View {
     pub folded_listeners: u64,
     /// Egress by listener in the window, with ratios.
     pub lately: Vec<(Key, report::Egress)>,
-    /// See [`Labels`].
-    pub labels: Labels,
+    /// Where its process runs, or ran.
+    pub surroundings: Surroundings,
 }
 
 struct Member {
@@ -83,7 +80,7 @@ struct Member {
     life: Option<(Slot, u32)>,
     processes: u64,
     facts: Facts,
-    labels: Labels,
+    surroundings: Surroundings,
     series: Series,
     lately: Lately,
     since: SystemTime,
@@ -98,20 +95,26 @@ pub struct Fleet {
     limits: Limits,
     members: BTreeMap<String, Member>,
     forgotten: u64,
+    evicted: u64,
+    /// Files as they stood when the table was found to fill up: those that still stand so later are idle.
+    seen: Option<(Instant, Vec<FileCount>)>,
 }
+
+/// A map that is this full, in percent, gets room.
+const FULL_PERCENT: u64 = 75;
 
 impl Fleet {
     /// An empty fleet.
     #[must_use]
     pub const fn new(probe: Probe, proc: PathBuf, limits: Limits) -> Self {
-        Self { probe, proc, limits, members: BTreeMap::new(), forgotten: 0 }
+        Self { probe, proc, limits, members: BTreeMap::new(), forgotten: 0, evicted: 0, seen: None }
     }
 
     /// Begins to count for a process of the target that is called `name`.
     ///
     /// # Errors
     /// What the kernel said; the target keeps what it had. A target whose process still runs is not changed.
-    pub fn admit(&mut self, name: &str, process: &Process, labels: Labels) -> Result<(), ProbeError> {
+    pub fn admit(&mut self, name: &str, process: &Process) -> Result<(), ProbeError> {
         if self.members.get(name).is_some_and(|member| member.life.is_some()) {
             return Ok(());
         }
@@ -136,14 +139,15 @@ impl Fleet {
             life: None,
             processes: 0,
             facts: facts.clone(),
-            labels: Labels::default(),
+            surroundings: Surroundings::default(),
             series: Series::new(limits.topics.clone(), limits.listeners),
             lately: Lately::new(limits.window),
             since: SystemTime::now(),
             started: Instant::now(),
             ended: None,
         });
-        (member.facts, member.labels, member.life) = (facts, labels, Some((slot, pid)));
+        (member.facts, member.life) = (facts, Some((slot, pid)));
+        member.surroundings = surroundings(&self.proc, pid);
         member.processes += 1;
         member.ended = None;
         Ok(())
@@ -165,6 +169,18 @@ impl Fleet {
         self.probe.release(slot)
     }
 
+    /// Reads the configuration of every running target again: listeners may have been added or renamed. What can't be read
+    /// now keeps what was read before.
+    pub fn refresh(&mut self) {
+        for (name, member) in &mut self.members {
+            let Some((_, pid)) = member.life else { continue };
+            match inspect(&self.proc, pid) {
+                Ok(process) => member.facts = facts::gather(&self.proc, &process),
+                Err(error) => tracing::warn!(target_name = name, pid, %error, "its configuration was not read again"),
+            }
+        }
+    }
+
     /// Forgets the target that ended first, where there are too many.
     fn make_room(&mut self, name: &str) {
         if self.members.contains_key(name) || self.members.len() < self.limits.targets {
@@ -182,6 +198,54 @@ impl Fleet {
     #[must_use]
     pub const fn forgotten(&self) -> u64 {
         self.forgotten
+    }
+
+    /// Files that left the kernel's table because it filled up; their counts are kept.
+    #[must_use]
+    pub const fn evicted(&self) -> u64 {
+        self.evicted
+    }
+
+    /// Makes room in the kernel's tables where they fill up: to be called now and then.
+    ///
+    /// # Errors
+    /// What the kernel said.
+    pub fn make_room_in_maps(&mut self, now: Instant) -> Result<(), ProbeError> {
+        let is_full = |usage: &Usage| u64::from(usage.entries) * 100 >= u64::from(usage.capacity) * FULL_PERCENT;
+        let usage = self.probe.usage()?;
+        let full = |map: &str| usage.iter().any(|usage| usage.map == map && is_full(usage));
+        if full("files") {
+            self.evict_files(now)?;
+        } else {
+            self.seen = None;
+        }
+        if full("directories") {
+            self.probe.forget_directories()?;
+        }
+        Ok(())
+    }
+
+    fn evict_files(&mut self, now: Instant) -> Result<(), ProbeError> {
+        match self.seen.take() {
+            None => self.seen = Some((now, self.probe.files()?)),
+            Some((at, seen)) if now.duration_since(at) < self.limits.idle => self.seen = Some((at, seen)),
+            Some((_, seen)) => {
+                for member in self.members.values_mut() {
+                    let Some((slot, _)) = member.life else { continue };
+                    // The names of directories, before they go.
+                    let directories = self.probe.snapshot(slot)?.directories;
+                    let mut files = Vec::new();
+                    for file in seen.iter().filter(|file| file.slot == slot) {
+                        files.extend(self.probe.take_file(file)?);
+                    }
+                    self.evicted += u64::try_from(files.len()).unwrap_or(0);
+                    let idle = past::fold(&Snapshot { files, directories, ..Snapshot::default() });
+                    member.past = past::fold(&std::mem::take(&mut member.past).plus(&idle));
+                }
+                tracing::info!(evicted = self.evicted, "files that lie still left the kernel's table, which fills up");
+            }
+        }
+        Ok(())
     }
 
     /// Names of the targets that run, with their PIDs.
@@ -243,7 +307,7 @@ impl Member {
             folded_topics,
             folded_listeners,
             lately,
-            labels: self.labels.clone(),
+            surroundings: self.surroundings.clone(),
         }
     }
 }

@@ -1,5 +1,5 @@
-//! What ended processes of a target did: their last counts, with their files folded, so that a target that restarts for
-//! years takes no more room than its topics do.
+//! What ended processes of a target did, and what moved in files that nobody uses any more: counts with their files
+//! folded, so that a target that restarts and rolls segments for years takes no more room than its topics do.
 
 use std::collections::BTreeMap;
 
@@ -13,7 +13,7 @@ use crate::{
 /// Name that stands for all log segments of a directory: a segment's, so that they count for its topic.
 const SEGMENTS: &str = "00000000000000000000.log";
 /// Name that stands for all other files.
-const EARLIER: &str = "(files of ended processes)";
+const EARLIER: &str = "(earlier files)";
 /// Directories whose segments are kept apart, at most: what exceeds it counts as `(other)`.
 const MOST_DIRECTORIES: usize = 100_000;
 

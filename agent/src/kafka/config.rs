@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::root::Root;
+use crate::target::Root;
 
 /// The only keys that are kept. A configuration holds passwords: what is not listed here is dropped as it is parsed,
 /// and no text of the file is ever part of a message.

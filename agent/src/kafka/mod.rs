@@ -3,7 +3,6 @@
 
 mod config;
 mod listeners;
-mod root;
 mod topic;
 mod version;
 
@@ -11,10 +10,9 @@ use std::path::Path;
 
 use config::Config;
 pub use listeners::Listener;
-use root::Root;
 pub use topic::{TopicPartition, is_segment};
 
-use crate::target::{Process, java_main};
+use crate::target::{Process, Root, java_main};
 
 /// Main classes of brokers and controllers: Apache Kafka (and Strimzi, which runs it), its Docker image, Confluent's.
 const MAIN_CLASSES: [&str; 3] =

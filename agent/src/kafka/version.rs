@@ -2,8 +2,8 @@
 
 use std::{fs, path::Path};
 
-use super::root::Root;
 use crate::target::Process;
+use crate::target::Root;
 
 /// Jars whose name ends in Kafka's own version; `kafka_2.13-4.1.2.jar` has Scala's before it.
 const JARS: [&str; 4] = ["kafka_2.13-", "kafka_2.12-", "kafka-server-", "kafka-clients-"];

@@ -3,6 +3,7 @@
 
 mod batch;
 mod error;
+mod evict;
 mod layout;
 mod leg;
 mod load;
@@ -13,13 +14,13 @@ mod targets;
 
 use std::collections::BTreeSet;
 
-use agent_ebpf::PORTS_PER_WORD;
+use agent_ebpf::{FileBytes, FileKey, PORTS_PER_WORD};
 use aya::{Ebpf, maps::Array};
 pub use error::ProbeError;
 pub use layout::{Layout, VMLINUX};
 pub use leg::{Candidate, KernelFacts, Leg, LegChoice, candidates};
 
-use crate::snapshot::Snapshot;
+use crate::snapshot::{File, Snapshot};
 
 /// Hooks in the kernel. They are links that live as long as this value: whatever ends the process detaches them.
 pub struct Probe {
@@ -28,6 +29,15 @@ pub struct Probe {
     reason: String,
     targets: targets::Targets,
     capacity: Capacity,
+}
+
+/// A file's counts at one moment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FileCount {
+    /// Whose file.
+    pub slot: Slot,
+    key: FileKey,
+    moved: FileBytes,
 }
 
 /// How full a map is.
@@ -125,6 +135,33 @@ impl Probe {
         release::clear(&mut self.ebpf, slot.0)?;
         self.targets.free(slot);
         Ok(())
+    }
+
+    /// Every file of every target, with what moved so far.
+    ///
+    /// # Errors
+    /// What the kernel said.
+    pub fn files(&self) -> Result<Vec<FileCount>, ProbeError> {
+        let files = evict::files(&self.ebpf)?.into_iter();
+        Ok(files
+            .filter_map(|(key, moved)| Some(FileCount { slot: Slot(u16::try_from(key.target).ok()?), key, moved }))
+            .collect())
+    }
+
+    /// Takes a file out of the kernel's table, if nothing moved since it was `seen`: its counts are the caller's now.
+    ///
+    /// # Errors
+    /// What the kernel said.
+    pub fn take_file(&mut self, seen: &FileCount) -> Result<Option<File>, ProbeError> {
+        evict::take(&mut self.ebpf, &seen.key, &seen.moved)
+    }
+
+    /// Forgets the names of directories in which no file of the table lies.
+    ///
+    /// # Errors
+    /// What the kernel said.
+    pub fn forget_directories(&mut self) -> Result<(), ProbeError> {
+        evict::directories(&mut self.ebpf)
     }
 
     /// How full the maps are that can fill.

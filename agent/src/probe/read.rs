@@ -189,7 +189,7 @@ fn per_cpu<V: Pod>(ebpf: &Ebpf, name: &str, index: u32) -> Result<Vec<V>, ProbeE
 }
 
 /// Text up to its zero.
-fn text(bytes: &[u8]) -> String {
+pub(super) fn text(bytes: &[u8]) -> String {
     let end = bytes.iter().position(|byte| *byte == 0).unwrap_or(bytes.len());
     String::from_utf8_lossy(&bytes[..end]).into_owned()
 }

@@ -2,13 +2,17 @@
 
 mod error;
 mod pidfd;
+mod root;
 mod sockets;
+mod surroundings;
 
 use std::{ffi::OsStr, fs, io, path::Path};
 
 pub use error::TargetError;
 pub use pidfd::Pidfd;
+pub(crate) use root::Root;
 pub use sockets::listening_ports;
+pub use surroundings::{Surroundings, surroundings};
 
 /// `PF_KTHREAD` of `include/linux/sched.h`, in the flags of `/proc/PID/stat`.
 const PF_KTHREAD: u64 = 0x0020_0000;

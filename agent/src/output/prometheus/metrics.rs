@@ -98,6 +98,8 @@ metrics! {
         "Entries of a map in the kernel.";
     MAP_CAPACITY: Gauge "zctrace_map_capacity" ["map"]
         "The most entries that the map takes.";
+    FILES_EVICTED: Counter "zctrace_files_evicted_total" []
+        "Files that lay still and left a map that filled up. Their counts are kept.";
     ATTACH_INFO: Gauge "zctrace_attach_info" ["leg" "reason"]
         "How the kernel is hooked. Always 1.";
     ATTACH_SECONDS: Gauge "zctrace_attach_duration_seconds" []
@@ -110,12 +112,16 @@ metrics! {
         "Ended targets whose counters were dropped because there were too many.";
     DISCOVERY_SCANS: Counter "zctrace_discovery_scans_total" []
         "Looks for processes.";
-    HTTP_ANSWERED: Counter "zctrace_http_requests_total" []
-        "HTTP requests answered.";
-    HTTP_TURNED_AWAY: Counter "zctrace_http_requests_turned_away_total" []
-        "HTTP requests told to come again, because too many came at the same time.";
-    HTTP_BROKEN: Counter "zctrace_http_connections_broken_total" []
-        "HTTP connections that ended with an error: broken off, too slow, or no HTTP.";
+    HTTP_RESPONSES: Counter "zctrace_http_responses_total" ["code"]
+        "HTTP requests answered, by the class of the status.";
+    HTTP_DENIED: Counter "zctrace_http_requests_denied_total" []
+        "HTTP requests refused for want of a right user and password.";
+    HTTP_CONNECTIONS: Counter "zctrace_http_connections_total" []
+        "HTTP connections accepted.";
+    HTTP_CUT: Counter "zctrace_http_connections_cut_total" ["reason"]
+        "HTTP connections that were cut or never came to be: timeout (too slow), malformed (no HTTP, or too large a head), tls_handshake, evicted (idle, for others), accept.";
+    WEB_RELOADS: Counter "zctrace_web_config_reloads_total" ["result"]
+        "Changes of the web configuration file: ok, or failed, where the one before was kept.";
     BUILD_INFO: Gauge "zctrace_build_info" ["version" "arch"]
         "This zctrace. Always 1.";
 }

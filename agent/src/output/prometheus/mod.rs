@@ -35,14 +35,27 @@ pub struct Own {
     pub refused: u64,
     /// Targets that were forgotten.
     pub forgotten: u64,
+    /// Files that left a map that filled up.
+    pub evicted: u64,
     /// Looks for processes.
     pub scans: u64,
-    /// HTTP requests answered.
-    pub answered: u64,
-    /// HTTP requests told to come again.
-    pub turned_away: u64,
-    /// HTTP connections that ended with an error.
-    pub broken: u64,
+    /// What the HTTP server has seen.
+    pub web: Web,
+}
+
+/// What the HTTP server has seen since it started.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Web {
+    /// Answers by the first digit of their status, from 1.
+    pub responses: [u64; 5],
+    /// Requests without a right user and password.
+    pub denied: u64,
+    /// Connections accepted.
+    pub connections: u64,
+    /// Connections that were cut or never came to be, by why.
+    pub cut: [(&'static str, u64); 5],
+    /// Changes of the web configuration, by what became of them.
+    pub reloads: [(&'static str, u64); 2],
 }
 
 /// A metric, and the value of it that a thing has.
@@ -95,9 +108,9 @@ fn targets(text: &mut Text<'_>, views: &[View]) {
             of_kafka(kafka.map(|kafka| &kafka.cluster_id)),
             of_kafka(kafka.map(|kafka| &kafka.version)),
             target.pid.to_string(),
-            or_none(&view.labels.container),
-            or_none(&view.labels.pod),
-            or_none(&view.labels.java_version),
+            or_none(&view.surroundings.container),
+            or_none(&view.surroundings.pod),
+            or_none(&view.surroundings.java_version),
         ];
         text.count(&metrics::TARGET_INFO, &values.each_ref().map(String::as_str), 1);
     }
@@ -298,6 +311,8 @@ fn zctrace(text: &mut Text<'_>, own: &Own) {
             text.count(metric, &[usage.map], count(usage).into());
         }
     }
+    text.begin(&metrics::FILES_EVICTED);
+    text.count(&metrics::FILES_EVICTED, &[], own.evicted);
     text.begin(&metrics::ATTACH_INFO);
     text.count(&metrics::ATTACH_INFO, &[&own.leg, &own.reason], 1);
     for (metric, time) in [(&metrics::ATTACH_SECONDS, own.attach), (&metrics::SCRAPE_SECONDS, own.scrape)] {
@@ -308,13 +323,30 @@ fn zctrace(text: &mut Text<'_>, own: &Own) {
         (&metrics::TARGETS_REFUSED, own.refused),
         (&metrics::TARGETS_FORGOTTEN, own.forgotten),
         (&metrics::DISCOVERY_SCANS, own.scans),
-        (&metrics::HTTP_ANSWERED, own.answered),
-        (&metrics::HTTP_TURNED_AWAY, own.turned_away),
-        (&metrics::HTTP_BROKEN, own.broken),
     ] {
         text.begin(metric);
         text.count(metric, &[], count);
     }
+    web(text, &own.web);
     text.begin(&metrics::BUILD_INFO);
     text.count(&metrics::BUILD_INFO, &[env!("CARGO_PKG_VERSION"), std::env::consts::ARCH], 1);
+}
+
+fn web(text: &mut Text<'_>, web: &Web) {
+    text.begin(&metrics::HTTP_RESPONSES);
+    for (class, count) in ["1xx", "2xx", "3xx", "4xx", "5xx"].into_iter().zip(web.responses) {
+        text.count(&metrics::HTTP_RESPONSES, &[class], count);
+    }
+    for (metric, count) in [(&metrics::HTTP_DENIED, web.denied), (&metrics::HTTP_CONNECTIONS, web.connections)] {
+        text.begin(metric);
+        text.count(metric, &[], count);
+    }
+    text.begin(&metrics::HTTP_CUT);
+    for (reason, count) in web.cut {
+        text.count(&metrics::HTTP_CUT, &[reason], count);
+    }
+    text.begin(&metrics::WEB_RELOADS);
+    for (result, count) in web.reloads {
+        text.count(&metrics::WEB_RELOADS, &[result], count);
+    }
 }

@@ -5,9 +5,10 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::*;
 use crate::{
-    fleet::{Labels, TopicBytes},
+    fleet::TopicBytes,
     report::{self, Attach, EndedBy, OTHER, Window},
     snapshot::Snapshot,
+    target::Surroundings,
 };
 
 fn view(name: &str, snapshot: &Snapshot) -> View {
@@ -27,7 +28,7 @@ fn view(name: &str, snapshot: &Snapshot) -> View {
             written_bytes: topic.written_bytes,
         })
         .collect();
-    let labels = Labels { java_version: Some("17.0.12".to_owned()), ..Labels::default() };
+    let surroundings = Surroundings { java_version: Some("17.0.12".to_owned()), ..Surroundings::default() };
     View {
         name: name.to_owned(),
         running: true,
@@ -37,9 +38,12 @@ fn view(name: &str, snapshot: &Snapshot) -> View {
         folded_topics: 0,
         folded_listeners: 0,
         lately,
-        labels,
+        surroundings,
     }
 }
+
+const CUT: [(&str, u64); 5] = [("timeout", 0), ("malformed", 0), ("tls_handshake", 0), ("evicted", 0), ("accept", 0)];
+const RELOADS: [(&str, u64); 2] = [("ok", 0), ("failed", 0)];
 
 fn own() -> Own {
     Own {
@@ -51,10 +55,9 @@ fn own() -> Own {
         window: Duration::from_secs(60),
         refused: 0,
         forgotten: 0,
+        evicted: 0,
         scans: 3,
-        answered: 2,
-        turned_away: 0,
-        broken: 0,
+        web: Web { responses: [0, 2, 0, 0, 0], connections: 1, cut: CUT, reloads: RELOADS, ..Web::default() },
     }
 }
 

@@ -14,7 +14,7 @@ use rustix::fs::{Mode, OFlags, ResolveFlags, openat2};
 const MOST: u64 = 4 << 20;
 
 /// The root of a process.
-pub(super) struct Root {
+pub(crate) struct Root {
     root: OwnedFd,
     /// Its current directory, as a path from its root.
     cwd: String,
@@ -22,7 +22,7 @@ pub(super) struct Root {
 
 impl Root {
     /// Opens the root of a process.
-    pub(super) fn of(proc: &Path, pid: u32) -> io::Result<Self> {
+    pub(crate) fn of(proc: &Path, pid: u32) -> io::Result<Self> {
         let dir = proc.join(pid.to_string());
         let root =
             rustix::fs::open(dir.join("root"), OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
@@ -44,7 +44,7 @@ impl Root {
     }
 
     /// Reads a small regular file.
-    pub(super) fn read(&self, path: &str) -> io::Result<Vec<u8>> {
+    pub(crate) fn read(&self, path: &str) -> io::Result<Vec<u8>> {
         // A FIFO would block the opening.
         let file = File::from(self.open(path, OFlags::RDONLY | OFlags::NONBLOCK)?);
         let metadata = file.metadata()?;
@@ -57,13 +57,13 @@ impl Root {
     }
 
     /// Inode number of a file or directory.
-    pub(super) fn inode(&self, path: &str) -> io::Result<u64> {
+    pub(crate) fn inode(&self, path: &str) -> io::Result<u64> {
         let fd = self.open(path, OFlags::PATH)?;
         Ok(rustix::fs::fstat(&fd)?.st_ino)
     }
 
     /// Names in a directory.
-    pub(super) fn names(&self, path: &str) -> io::Result<Vec<String>> {
+    pub(crate) fn names(&self, path: &str) -> io::Result<Vec<String>> {
         let fd = self.open(path, OFlags::RDONLY | OFlags::DIRECTORY)?;
         let entries = rustix::fs::Dir::read_from(&fd)?;
         Ok(entries.filter_map(Result::ok).map(|entry| entry.file_name().to_string_lossy().into_owned()).collect())

@@ -10,12 +10,12 @@ use std::{
 
 use prometheus::{Registry, TextEncoder};
 
-use super::{Response, WebStats};
+use super::web::{Response, Site, WebHandle};
 use crate::{
     fleet::{Fleet, View},
     output::{
         self, Style,
-        prometheus::{Own, render},
+        prometheus::{Own, Web, render},
     },
     probe::ProbeError,
 };
@@ -30,13 +30,13 @@ pub struct Stats {
 }
 
 /// Everything that a request can ask for.
-pub struct Site {
+pub struct Pages {
     /// The targets.
     pub fleet: Arc<Mutex<Fleet>>,
     /// See [`Stats`].
     pub stats: Arc<Stats>,
-    /// See [`WebStats`].
-    pub web: Arc<WebStats>,
+    /// The web configuration, and what the server has seen.
+    pub web: Arc<WebHandle>,
     /// zctrace's own process metrics.
     pub registry: Registry,
     /// Path of the metrics.
@@ -50,10 +50,8 @@ pub struct Site {
 /// Width of the tables on the page.
 const PAGE_WIDTH: usize = 120;
 
-impl Site {
-    /// The answer for a path.
-    #[must_use]
-    pub fn get(&self, path: &str) -> Option<Response> {
+impl Site for Pages {
+    fn get(&self, path: &str) -> Option<Response> {
         let answer = match path {
             path if path == self.telemetry_path => self.metrics(),
             "/" => self.page(),
@@ -67,7 +65,9 @@ impl Site {
             Response { status: 500, ..text("text/plain; charset=utf-8", format!("{error}\n")) }
         }))
     }
+}
 
+impl Pages {
     fn fleet(&self) -> MutexGuard<'_, Fleet> {
         // A panic elsewhere left counters that are still right: they are in the kernel.
         self.fleet.lock().unwrap_or_else(PoisonError::into_inner)
@@ -88,10 +88,9 @@ impl Site {
             window: self.window,
             refused: self.stats.refused.load(Ordering::Relaxed),
             forgotten: fleet.forgotten(),
+            evicted: fleet.evicted(),
             scans: self.stats.scans.load(Ordering::Relaxed),
-            answered: self.web.answered.load(Ordering::Relaxed),
-            turned_away: self.web.turned_away.load(Ordering::Relaxed),
-            broken: self.web.broken.load(Ordering::Relaxed),
+            web: self.seen(),
         };
         drop(fleet);
         let mut body = String::new();
@@ -100,6 +99,25 @@ impl Site {
             tracing::warn!(%error, "the metrics of zctrace's own process are missing");
         }
         Ok(text("text/plain; version=0.0.4; charset=utf-8", body))
+    }
+
+    /// What the server has seen.
+    fn seen(&self) -> Web {
+        let stats = self.web.stats();
+        let of = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        Web {
+            responses: stats.responses.each_ref().map(of),
+            denied: of(&stats.denied),
+            connections: of(&stats.connections),
+            cut: [
+                ("timeout", of(&stats.timeouts)),
+                ("malformed", of(&stats.malformed)),
+                ("tls_handshake", of(&stats.tls_failures)),
+                ("evicted", of(&stats.connections_evicted)),
+                ("accept", of(&stats.accept_errors)),
+            ],
+            reloads: [("ok", of(&stats.reloads)), ("failed", of(&stats.reloads_failed))],
+        }
     }
 
     fn ready(&self) -> Response {

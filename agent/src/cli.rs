@@ -92,7 +92,7 @@ pub struct Serve {
     #[arg(long = "discover.interval", value_parser = duration, default_value = "5s")]
     pub interval: Duration,
     /// Processes watched at the same time, at most
-    #[arg(long = "targets.max", value_name = "N", default_value_t = 16, value_parser = clap::value_parser!(u16).range(1..=64))]
+    #[arg(long = "targets.max", value_name = "N", default_value_t = 16, value_parser = clap::value_parser!(u16).range(1..=i64::from(agent_ebpf::MAX_TARGETS)))]
     pub targets: u16,
     /// Time that the ratios are over
     #[arg(long, value_parser = duration, default_value = "60s")]

@@ -43,6 +43,8 @@ const YOUNG: u32 = 6;
 const ROUND: u32 = 12;
 /// Processes found in one scan, at most: the next scan goes on.
 const MOST_FOUND: usize = 64;
+/// Names that are remembered, at most; beyond, only those of targets that run.
+const MOST_NAMES: usize = 4096;
 /// Names are cut to this length, in characters.
 const LONGEST_NAME: usize = 64;
 
@@ -77,6 +79,9 @@ impl Discovery {
         let mut taken = running.clone();
         let pids = pids(&self.proc);
         self.judged.retain(|pid, _| pids.contains(pid));
+        if self.names.len() > MOST_NAMES {
+            self.names.retain(|name, _| running.contains(name));
+        }
         let mut found = Vec::new();
         for pid in pids {
             if found.len() == MOST_FOUND {

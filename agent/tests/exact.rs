@@ -206,7 +206,7 @@ fn what_finds_its_map_full_is_counted_as_other() {
 #[test]
 fn both_legs_give_the_same() {
     let counted: Vec<_> = exact(Plan::Basic, &LEGS).into_iter().map(|(_, snapshot)| snapshot).collect();
-    // Ports differ from run to run; everything else is the same to the byte.
+    // Ports differ from run to run.
     let sums = |snapshot: &Snapshot| {
         let mut sums: BTreeMap<_, (u64, u64)> = BTreeMap::new();
         for transfer in &snapshot.transfers {
@@ -217,7 +217,13 @@ fn both_legs_give_the_same() {
         }
         sums
     };
-    assert_eq!(sums(&counted[0]).keys().collect::<Vec<_>>(), sums(&counted[1]).keys().collect::<Vec<_>>());
+    let (mut first, mut second) = (sums(&counted[0]), sums(&counted[1]));
+    assert_eq!(first.keys().collect::<Vec<_>>(), second.keys().collect::<Vec<_>>());
+    // How much a call takes from a socket depends on how much has arrived by then; nothing else depends on anything.
+    for sums in [&mut first, &mut second] {
+        sums.retain(|(_, source, _, _), _| !matches!(source, Endpoint::Socket | Endpoint::Unix));
+    }
+    assert_eq!(first, second);
 }
 
 #[test]

@@ -21,7 +21,7 @@ use crate::{
     error::{Error, Status},
     fleet::{Fleet, Limits, TopicPolicy},
     privileges,
-    probe::{Capacity, Probe},
+    probe::{Capacity, Probe, ProbeError},
     serve::{
         Pages, Stats,
         web::{self, WebHandle, WebStats},
@@ -30,6 +30,8 @@ use crate::{
 };
 
 const PROC: &str = "/proc";
+/// How often to look how full the maps are: counting a map's entries means to read them all.
+const LOOK_AT_MAPS: Duration = Duration::from_secs(30);
 
 /// Serves until SIGTERM or Ctrl-C.
 ///
@@ -92,9 +94,11 @@ async fn run_service(options: &cli::Serve) -> Result<Status, Error> {
     };
     let server = tokio::spawn(web::serve(listeners, Arc::clone(&web), site, web::Limits::default(), stopped));
     let follow = follow(Discovery::new(PathBuf::from(PROC), rules(options)), &fleet, &stats, options.interval);
+    let sample_every = (options.window / 12).max(Duration::from_millis(100));
     tokio::select! {
         () = follow => {}
-        () = sample(&fleet, options.window) => {}
+        () = regularly(sample_every, &fleet, Fleet::sample) => {}
+        () = regularly(LOOK_AT_MAPS, &fleet, |fleet| fleet.make_room_in_maps(Instant::now())) => {}
         failed = refresh(&fleet, &web) => failed?,
         ended = end() => ended?,
     }
@@ -183,19 +187,18 @@ fn lock(fleet: &Mutex<Fleet>) -> MutexGuard<'_, Fleet> {
     fleet.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Takes the samples that the window needs, also where nobody scrapes, and makes room in the maps.
-async fn sample(fleet: &Arc<Mutex<Fleet>>, window: Duration) {
-    let mut tick = interval((window / 12).max(Duration::from_millis(100)));
+/// Does something to the fleet again and again, for as long as it is awaited.
+async fn regularly(
+    every: Duration,
+    fleet: &Arc<Mutex<Fleet>>,
+    what: impl Fn(&mut Fleet) -> Result<(), ProbeError> + Copy + Send + 'static,
+) {
+    let mut tick = interval(every);
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         tick.tick().await;
         let fleet = Arc::clone(fleet);
-        let tend = move || {
-            let mut fleet = lock(&fleet);
-            fleet.make_room_in_maps(Instant::now())?;
-            fleet.views().map(drop)
-        };
-        let result = tokio::task::spawn_blocking(tend).await;
+        let result = tokio::task::spawn_blocking(move || what(&mut lock(&fleet))).await;
         if let Ok(Err(error)) = result {
             tracing::error!(%error, "the maps could not be read");
         }

@@ -174,7 +174,9 @@ fn fold_transfers(transfers: Vec<Transfer>, refused: &BTreeSet<u16>) -> Vec<Tran
             }
         }
     }
-    folded.into_values().collect()
+    let mut transfers: Vec<_> = folded.into_values().collect();
+    transfers.sort_by_key(|transfer| std::cmp::Reverse(transfer.bytes));
+    transfers
 }
 
 #[cfg(test)]

@@ -234,13 +234,18 @@ impl Fleet {
                     let Some((slot, _)) = member.life else { continue };
                     // The names of directories, before they go.
                     let directories = self.probe.snapshot(slot)?.directories;
-                    let mut files = Vec::new();
+                    let (mut files, mut failed) = (Vec::new(), None);
                     for file in seen.iter().filter(|file| file.slot == slot) {
-                        files.extend(self.probe.take_file(file)?);
+                        match self.probe.take_file(file) {
+                            Ok(file) => files.extend(file),
+                            Err(error) => failed = Some(error),
+                        }
                     }
                     self.evicted += u64::try_from(files.len()).unwrap_or(0);
-                    let idle = past::fold(&Snapshot { files, directories, ..Snapshot::default() });
+                    // What was taken is kept, whatever else failed: it is nowhere else any more.
+                    let idle = Snapshot { files, directories, ..Snapshot::default() };
                     member.past = past::fold(&std::mem::take(&mut member.past).plus(&idle));
+                    failed.map_or(Ok(()), Err)?;
                 }
                 tracing::info!(evicted = self.evicted, "files that lie still left the kernel's table, which fills up");
             }
@@ -271,6 +276,30 @@ impl Fleet {
         Ok(views)
     }
 
+    /// Takes the samples that the windows need, also where nobody asks for [`Self::views`]: only transfers are read.
+    ///
+    /// # Errors
+    /// What the kernel said.
+    pub fn sample(&mut self) -> Result<(), ProbeError> {
+        let now = Instant::now();
+        for member in self.members.values_mut() {
+            let earlier = Snapshot {
+                transfers: member.past.transfers.clone(),
+                other: member.past.other.clone(),
+                ..Snapshot::default()
+            };
+            let counts = match member.life {
+                Some((slot, _)) => self.probe.transfers(slot)?.plus(&earlier),
+                None => earlier,
+            };
+            let attach = Attach { leg: String::new(), reason: String::new() };
+            let mut report = report::build(&counts, &member.facts, member.window(now), attach);
+            member.series.fold_listeners(&mut report);
+            member.lately.sample(now, &report);
+        }
+        Ok(())
+    }
+
     /// How full the maps are.
     ///
     /// # Errors
@@ -287,13 +316,17 @@ impl Fleet {
 }
 
 impl Member {
-    fn view(&mut self, name: &str, counts: &Snapshot, attach: Attach, now: Instant) -> View {
-        let window = Window {
+    /// Everything since it is watched.
+    fn window(&self, now: Instant) -> Window {
+        Window {
             start: humantime::format_rfc3339_millis(self.since).to_string(),
             seconds: now.duration_since(self.started).as_secs_f64(),
             ended_by: if self.life.is_some() { EndedBy::StillRunning } else { EndedBy::TargetExit },
-        };
-        let mut report = report::build(counts, &self.facts, window, attach);
+        }
+    }
+
+    fn view(&mut self, name: &str, counts: &Snapshot, attach: Attach, now: Instant) -> View {
+        let mut report = report::build(counts, &self.facts, self.window(now), attach);
         let (topics, folded_topics) = self.series.topics(&report);
         let folded_listeners = self.series.fold_listeners(&mut report);
         self.lately.sample(now, &report);

@@ -34,9 +34,9 @@ pub enum LegChoice {
     /// The best one that the running kernel allows.
     #[default]
     Auto,
-    /// [`Leg::Raw`] or nothing.
+    /// The raw tracepoint at the exit of every system call, or nothing.
     Raw,
-    /// [`Leg::Tracepoint`] or nothing.
+    /// A tracepoint at the exit of each counted call, or nothing.
     Tracepoint,
 }
 

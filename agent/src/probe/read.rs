@@ -66,7 +66,7 @@ fn transfer_id(key: &TransferKey) -> Option<TransferId> {
     })
 }
 
-fn other(ebpf: &Ebpf, slot: u16) -> Result<Vec<OtherTransfer>, ProbeError> {
+pub(super) fn other(ebpf: &Ebpf, slot: u16) -> Result<Vec<OtherTransfer>, ProbeError> {
     const NAME: &str = "TRANSFERS_OTHER";
     let full = counters(ebpf, slot)?.contains_key(&Counter::TransfersFull);
     if !full {

@@ -143,9 +143,10 @@ impl Egress {
     }
 }
 
-/// A share that is neither nothing nor everything, and is never shown as if it were.
+/// A share that is neither nothing nor everything, and is never shown as if it were; rounded as in the tables beside it.
 fn percent(part: u64, whole: u64) -> String {
-    let hundredths = u128::from(part) * 10_000 / u128::from(whole.max(1));
+    let (part, whole) = (u128::from(part), u128::from(whole.max(1)));
+    let hundredths = (2 * part * 10_000 + whole) / (2 * whole);
     match hundredths.min(9_999) {
         0 => "less than 0.01".to_owned(),
         hundredths => format!("{}.{:02}", hundredths / 100, hundredths % 100),

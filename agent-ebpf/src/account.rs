@@ -4,14 +4,21 @@
 //! |---|---|---|---|---|
 //! | `TARGETS` | array | bucket | [`Target`](crate::Target) | the agent refuses a 65th |
 //! | `LISTENERS` | array | [`listener_index`] | a byte a port: 1 for a listener's | cannot |
-//! | `TRANSFERS` | per-CPU hash | [`TransferKey`] | [`TransferValue`] | `TRANSFERS_OTHER` |
+//! | `TRANSFER_KEYS` | hash | [`TransferKey`] | index into `TRANSFERS` | `TRANSFERS_OTHER` |
+//! | `TRANSFERS` | per-CPU array | that index | [`TransferValue`] | goes with the keys |
 //! | `TRANSFERS_OTHER` | per-CPU array | [`other_index`] | [`Tally`] | cannot |
 //! | `RESULTS` | per-CPU array | [`result_index`] | calls | cannot |
-//! | `FILES` | hash | [`FileKey`] | [`FileValue`] | `FILES_OTHER` |
-//! | `FILES_OTHER` | per-CPU array | target | [`FileBytes`] | cannot |
+//! | `FILES` | hash | [`FileKey`] | [`FileValue`]: its name, and its index into `FILE_COUNTS` | `FILES_OTHER` |
+//! | `FILE_COUNTS` | array | that index | [`FileCounts`] | goes with the keys |
+//! | `FILES_OTHER` | per-CPU array | target | [`FileCounts`] | cannot |
 //! | `DIRECTORIES` | hash | [`InodeKey`] | [`Directory`] | files stay unnamed, counted |
 //! | `THREADS` | array | thread id modulo | [`Thread`] | counted as not attributed |
 //! | `COUNTERS` | per-CPU array | [`counter_index`] | one [`Counter`] | cannot |
+//! | `FREE_TRANSFERS`, `FREE_FILES` | queue | | indices that were given back | holds them all |
+//! | `STATE` | array | [`STATE_EPOCH`] and its like | a word | cannot |
+//!
+//! Keys and counts lie apart, so that a CPU can remember where the counts of a key are (`RECENT_FILES`,
+//! `RECENT_TRANSFERS`: caches of the program's own) and add to them without a second look into a hash table.
 
 // Every number cast here counts variants or ports: far below 2^32, and the kernel side has no `try_into` to spare.
 #![allow(clippy::cast_possible_truncation)]
@@ -73,6 +80,9 @@ pub const PORT_DATAGRAM: u32 = 0x1_0002;
 
 /// [`TransferKey::flags`]: a send with `MSG_ZEROCOPY`; whether the kernel copied cannot be seen at its exit.
 pub const FLAG_MSG_ZEROCOPY: u8 = 1;
+
+/// [`TransferKey::flags`]: what was sent begins with the header of a TLS record: encrypted in user space.
+pub const FLAG_TLS: u8 = 2;
 
 /// What transfers are told apart by.
 #[repr(C)]
@@ -167,11 +177,12 @@ pub struct FileKey {
     pub inode: InodeKey,
     /// Slot of the target.
     pub target: u32,
-    /// Zero: keys are compared bytewise.
-    pub padding: u32,
+    /// [`PORT_NONE`] for what moved between the file and anything but an inet socket, memory among it; otherwise the
+    /// port of [`TransferKey::port`], for what left through such a socket.
+    pub port: u32,
 }
 
-/// In which way a file's bytes moved: index into [`FileBytes`].
+/// In which way a file's bytes moved: index into [`FileCounts`].
 #[repr(u8)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FilePath {
@@ -181,9 +192,25 @@ pub enum FilePath {
     CopiedRead,
     /// Into the file, by whatever call.
     Written,
+    /// What a thread had read out of the file into memory when it next sent from memory through this port. They are
+    /// [`FilePath::CopiedRead`] bytes too, of the entry without a port.
+    Carried,
+    /// What the thread then sent through this port: bytes of a socket, not of the file. With TLS they are more.
+    SentCopied,
 }
 
-/// Bytes of a file by [`FilePath`], and the calls that moved them.
+/// How many [`FilePath`]s there are.
+pub const FILE_PATHS: usize = 5;
+
+/// Counts of one [`FileKey`], indexed by [`FilePath`].
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct FileCounts {
+    /// Calls and bytes side by side, so that both are in one cache line.
+    pub paths: [Tally; FILE_PATHS],
+}
+
+/// Bytes of a file by the first three [`FilePath`]s, and the calls that moved them: through all ports together.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "agent", derive(serde::Serialize, serde::Deserialize))]
@@ -199,12 +226,14 @@ pub const FILE_NAME: usize = 64;
 /// Longest directory name kept, in bytes, its end marked by a zero: `NAME_MAX` and the zero.
 pub const DIRECTORY_NAME: usize = 256;
 
-/// Counts and name of one [`FileKey`].
+/// Name of one [`FileKey`], and where its counts are.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct FileValue {
-    /// What moved.
-    pub moved: FileBytes,
+    /// Index into `FILE_COUNTS`.
+    pub index: u32,
+    /// Zero.
+    pub padding: u32,
     /// The directory it was opened in.
     pub parent: InodeKey,
     /// Its name when it was first seen, cut to fit.
@@ -231,6 +260,13 @@ pub struct Thread {
     pub target: u32,
     /// File bytes read into memory since the last egress from memory.
     pub read_bytes: u64,
+    /// The file that it read last.
+    pub file: InodeKey,
+    /// Of `read_bytes`, those of `file`.
+    pub file_bytes: u64,
+    /// Bytes of `file` that were read and for which nothing has been sent yet: what is sent from memory before that many
+    /// bytes have left is taken for the file's.
+    pub unsent: u64,
 }
 
 /// Entries of the thread table.
@@ -261,6 +297,9 @@ pub enum Counter {
     Compat,
     /// Calls made through the x32 table, which is not decoded.
     X32,
+    /// File bytes that a thread had read when it went on to another file before it sent anything: they count for no
+    /// listener.
+    CarriedUnattributed,
 }
 
 /// How many [`Counter`]s there are.
@@ -268,7 +307,7 @@ pub const COUNTERS: u32 = Counter::ALL.len() as u32;
 
 impl Counter {
     /// Every counter, in the order of their values.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::TransfersFull,
         Self::FilesFull,
         Self::DirectoriesFull,
@@ -279,6 +318,7 @@ impl Counter {
         Self::IoUringEnters,
         Self::Compat,
         Self::X32,
+        Self::CarriedUnattributed,
     ];
 }
 
@@ -288,6 +328,15 @@ impl Counter {
 pub const fn counter_index(target: u32, counter: Counter) -> u32 {
     target * COUNTERS + counter as u32
 }
+
+/// Word of `STATE`: the next index into `TRANSFERS` that was never used.
+pub const STATE_NEXT_TRANSFER: u32 = 0;
+/// Word of `STATE`: the next index into `FILE_COUNTS` that was never used.
+pub const STATE_NEXT_FILE: u32 = 1;
+/// Word of `STATE`: grows when keys were removed, so that what the CPUs remember from before is void. Never 0.
+pub const STATE_EPOCH: u32 = 2;
+/// Words of `STATE`.
+pub const STATE_WORDS: u32 = 3;
 
 /// Ports in one value of `LISTENERS`, a byte each: 1 for a listener's. Bytes, not bits, since a byte is stored in one go.
 pub const PORTS_PER_WORD: usize = 64;
@@ -316,7 +365,7 @@ mod pod {
     // SAFETY: as above.
     unsafe impl aya::Pod for super::FileKey {}
     // SAFETY: as above.
-    unsafe impl aya::Pod for super::FileBytes {}
+    unsafe impl aya::Pod for super::FileCounts {}
     // SAFETY: as above.
     unsafe impl aya::Pod for super::FileValue {}
     // SAFETY: as above.
@@ -327,6 +376,8 @@ mod pod {
     unsafe impl aya::Pod for crate::Resolve {}
     // SAFETY: as above.
     unsafe impl aya::Pod for crate::Offsets {}
+    // SAFETY: as above.
+    unsafe impl aya::Pod for crate::Features {}
 }
 
 const _: () = assert!(size_of::<TransferKey>() == 12);

@@ -5,11 +5,13 @@
 #![no_std]
 
 pub mod account;
+pub mod features;
 pub mod offsets;
 pub mod syscall;
 pub mod target;
 
 pub use account::*;
+pub use features::Features;
 pub use offsets::Offsets;
 pub use syscall::{Class, Syscall, SyscallTable};
 pub use target::*;

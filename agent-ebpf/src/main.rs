@@ -12,13 +12,14 @@ mod program;
 use aya_ebpf::{
     EbpfContext,
     helpers::generated::{bpf_get_current_task_btf, bpf_task_pt_regs},
-    macros::{btf_tracepoint, tracepoint},
-    programs::{BtfTracePointContext, TracePointContext},
+    macros::{btf_tracepoint, fexit, tracepoint},
+    programs::{BtfTracePointContext, FExitContext, TracePointContext},
 };
-use program::{exit::on_exit, resolve};
+use program::{exit::on_exit, maps::PROGRAMS, preempt, resolve};
 
 /// Leg `raw`: the BTF-typed raw tracepoint at the exit of every system call.
 #[btf_tracepoint(function = "sys_exit")]
+#[inline(always)] // or the linker makes it a function that is called
 fn raw_sys_exit(ctx: BtfTracePointContext) -> i32 {
     let regs: *const u8 = ctx.arg(0);
     let ret: i64 = ctx.arg(1);
@@ -29,6 +30,7 @@ fn raw_sys_exit(ctx: BtfTracePointContext) -> i32 {
 /// Leg `tracepoint`: one program on each `syscalls:sys_exit_<name>`. Their records hold the result at offset 16
 /// (`/sys/kernel/tracing/events/syscalls/sys_exit_read/format`) and no arguments.
 #[tracepoint]
+#[inline(always)]
 fn tracepoint_sys_exit(ctx: TracePointContext) -> u32 {
     const RESULT: usize = 16;
     // SAFETY: the verifier checks the read of the tracepoint's record.
@@ -36,6 +38,34 @@ fn tracepoint_sys_exit(ctx: TracePointContext) -> u32 {
     // SAFETY: both helpers only return pointers into the running task.
     on_exit(ret, || unsafe { bpf_task_pt_regs(bpf_get_current_task_btf()) as *const u8 });
     0
+}
+
+/// Leg `fexit`: the end of one of the kernel's functions that are system calls, such as `__x64_sys_read(const struct
+/// pt_regs *regs)`. It is loaded once, for the first of them; the others jump here.
+#[fexit(function = "__x64_sys_read")]
+#[inline(always)]
+fn fexit_main(ctx: FExitContext) -> i32 {
+    let regs: *const u8 = ctx.arg(0);
+    let ret: i64 = ctx.arg(1);
+    preempt::alone(|| on_exit(ret, || regs));
+    0
+}
+
+macro_rules! fexit_stubs {
+    ($($name:ident)*) => { $(
+        /// One of the functions that the leg `fexit` hooks: the agent says which.
+        #[fexit(function = "__x64_sys_read")]
+        fn $name(ctx: FExitContext) -> i32 {
+            // SAFETY: the agent has put `fexit_main`, a program of the same kind, there.
+            let _ = unsafe { PROGRAMS.tail_call(&ctx, 0) };
+            0
+        }
+    )* };
+}
+// agent_ebpf::features::FEXIT_STUBS of them.
+fexit_stubs! {
+    fexit_00 fexit_01 fexit_02 fexit_03 fexit_04 fexit_05 fexit_06 fexit_07 fexit_08 fexit_09 fexit_10 fexit_11 fexit_12
+    fexit_13 fexit_14 fexit_15 fexit_16 fexit_17 fexit_18 fexit_19 fexit_20 fexit_21 fexit_22 fexit_23 fexit_24 fexit_25
 }
 
 /// Finds what the kernel calls a PID: runs once for each task when the agent reads its iterator.

@@ -44,4 +44,10 @@ pub struct Offsets {
     pub sock_family: u32,
     pub sock_num: u32,
     pub inet_sock_sport: u32,
+    /// Numbers of types in the kernel's BTF, for [`Features::casts`](crate::Features::casts).
+    pub id_list_head: u32,
+    pub id_file: u32,
+    pub id_inode: u32,
+    pub id_socket: u32,
+    pub id_inet_sock: u32,
 }

@@ -38,6 +38,9 @@ pub struct TransferId {
     pub port: u32,
     /// Asked for MSG_ZEROCOPY.
     pub msg_zerocopy: bool,
+    /// What was sent began with the header of a TLS record.
+    #[serde(default)]
+    pub tls: bool,
 }
 
 /// Counts of one kind of transfer.
@@ -97,6 +100,59 @@ pub struct File {
     pub directory: InodeKey,
     /// Its name when first seen; empty where it could not be read. Bytes that are not UTF-8 are replaced.
     pub name: String,
+    /// What left through sockets, by port: a listener's, or one of the contract's `PORT_*` values.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub sent: BTreeMap<u32, Sent>,
+}
+
+/// What of a file left through the sockets of one port.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Sent {
+    /// Bytes of the file, inside the kernel.
+    pub zero_copy: u64,
+    /// Bytes of the file that a thread had read into memory before it sent from memory.
+    pub carried: u64,
+    /// What those threads then sent: with TLS, more than they had read.
+    pub copied: u64,
+}
+
+impl Sent {
+    fn minus(self, before: Self) -> Self {
+        Self {
+            zero_copy: self.zero_copy - before.zero_copy,
+            carried: self.carried - before.carried,
+            copied: self.copied - before.copied,
+        }
+    }
+}
+
+impl std::ops::AddAssign for Sent {
+    fn add_assign(&mut self, more: Self) {
+        self.zero_copy += more.zero_copy;
+        self.carried += more.carried;
+        self.copied += more.copied;
+    }
+}
+
+impl File {
+    fn since(&self, earlier: Option<&Self>) -> Self {
+        let Some(earlier) = earlier else { return self.clone() };
+        let before = |port| earlier.sent.get(port).copied().unwrap_or_default();
+        let sent = self.sent.iter().map(|(port, now)| (*port, now.minus(before(port))));
+        Self {
+            moved: subtract_file_bytes(&self.moved, &earlier.moved),
+            sent: sent.filter(|(_, sent)| *sent != Sent::default()).collect(),
+            ..self.clone()
+        }
+    }
+
+    /// Adds what moved in another, or in the same at another time.
+    pub(crate) fn add(&mut self, other: &Self) {
+        add_file_bytes(&mut self.moved, &other.moved);
+        for (port, sent) in &other.sent {
+            *self.sent.entry(*port).or_default() += *sent;
+        }
+    }
 }
 
 /// A directory that files are in.
@@ -118,7 +174,7 @@ impl Snapshot {
         let other_before: BTreeMap<_, _> =
             earlier.other.iter().map(|t| ((t.syscall, t.source, t.sink), t.tally)).collect();
         let results_before: BTreeMap<_, _> = earlier.results.iter().map(|r| ((r.syscall, r.result), r.calls)).collect();
-        let files_before: BTreeMap<_, _> = earlier.files.iter().map(|f| (f.inode, f.moved)).collect();
+        let files_before: BTreeMap<_, _> = earlier.files.iter().map(|f| (f.inode, f)).collect();
         Self {
             transfers: self
                 .transfers
@@ -148,11 +204,8 @@ impl Snapshot {
             files: self
                 .files
                 .iter()
-                .map(|now| {
-                    let before = files_before.get(&now.inode).copied().unwrap_or_default();
-                    File { moved: subtract_file_bytes(&now.moved, &before), ..now.clone() }
-                })
-                .filter(|file| file.moved.calls.iter().any(|calls| *calls > 0))
+                .map(|now| now.since(files_before.get(&now.inode).copied()))
+                .filter(|file| file.moved.calls.iter().any(|calls| *calls > 0) || !file.sent.is_empty())
                 .collect(),
             files_other: subtract_file_bytes(&self.files_other, &earlier.files_other),
             directories: self.directories.clone(),
@@ -200,7 +253,7 @@ impl Snapshot {
         for theirs in &other.files {
             files
                 .entry(theirs.inode)
-                .and_modify(|ours| add_file_bytes(&mut ours.moved, &theirs.moved))
+                .and_modify(|ours| ours.add(theirs))
                 .or_insert_with(|| theirs.clone());
         }
         self.files = files.into_values().collect();
@@ -261,6 +314,7 @@ mod tests {
                 sink: Endpoint::Socket,
                 port: 9092,
                 msg_zerocopy: false,
+                tls: false,
             },
             bytes,
             carried_file_bytes: 0,

@@ -2,17 +2,16 @@
 //! that cannot be.
 
 use agent_ebpf::{
-    Counter, Endpoint, FileBytes, FileKey, FilePath, SIZE_BUCKETS, THREADS as THREAD_ENTRIES, TransferKey, other_index,
-    result_index,
+    Counter, Endpoint, FileCounts, FileKey, FilePath, InodeKey, PORT_NONE, SIZE_BUCKETS, THREADS as THREAD_ENTRIES,
+    Tally, TransferKey, other_index, result_index,
 };
-use aya_ebpf::bindings::BPF_NOEXIST;
 
 use super::{
-    counter::{add, count},
-    maps::{FILES, FILES_OTHER, NEW_FILE, NEW_TRANSFER, RESULTS, THREADS, TRANSFERS, TRANSFERS_OTHER},
-    naming,
+    counter::{add, add_shared, count},
+    maps::{FILE_COUNTS, FILES_OTHER, RESULTS, THREADS, TRANSFERS, TRANSFERS_OTHER},
     object::Object,
     read::forget,
+    recent::{file_index, transfer_index},
 };
 
 /// Counts a call that moved nothing: `result` is 0 or an errno.
@@ -26,15 +25,7 @@ pub(crate) fn result(target: u32, syscall: u8, result: u32) {
 /// Counts a transfer.
 #[inline(always)]
 pub(crate) fn transfer(key: &TransferKey, bytes: u64, carried: u64) {
-    let mut value = TRANSFERS.get_ptr_mut(key);
-    if value.is_none() {
-        if let Some(zero) = NEW_TRANSFER.get_ptr(0) {
-            // SAFETY: a scratch value that nobody writes to. Losing the race to insert is as good as winning it.
-            let _ = TRANSFERS.insert(key, unsafe { &*zero }, BPF_NOEXIST as u64);
-        }
-        value = TRANSFERS.get_ptr_mut(key);
-    }
-    let Some(value) = value else {
+    let Some(value) = transfer_index(key).and_then(|index| TRANSFERS.get_ptr_mut(index)) else {
         transfer_other(key, bytes);
         return;
     };
@@ -78,74 +69,88 @@ fn size_bucket(bytes: u64) -> usize {
     bucket & (SIZE_BUCKETS - 1)
 }
 
-/// Counts bytes out of or into a file.
+/// Counts bytes of a file; `file` is its `struct file *`, or null where the file is known already.
 #[inline(always)]
-pub(crate) fn file(target: u32, object: &Object, path: FilePath, bytes: u64) {
-    let key = FileKey { inode: object.inode, target, padding: 0 };
-    let mut value = FILES.get_ptr_mut(key);
-    if value.is_none() {
-        first_seen(&key, object);
-        value = FILES.get_ptr_mut(key);
+fn file(key: &FileKey, file: *const u8, tid: u32, path: FilePath, bytes: u64) {
+    if let Some(counts) = file_index(key, file, tid).and_then(|index| FILE_COUNTS.get_ptr_mut(index)) {
+        let tally = tally_of(counts, path);
+        // SAFETY: fields of a map's value.
+        unsafe {
+            add_shared(&raw mut (*tally).calls, 1);
+            add_shared(&raw mut (*tally).bytes, bytes);
+        }
+        return;
     }
-    if let Some(value) = value {
-        // SAFETY: a field of a map's value.
-        file_bytes(unsafe { &raw mut (*value).moved }, path, bytes);
-    } else {
-        count(target, Counter::FilesFull, 1);
-        if let Some(other) = FILES_OTHER.get_ptr_mut(target) {
-            file_bytes(other, path, bytes);
+    count(key.target, Counter::FilesFull, 1);
+    if let Some(other) = FILES_OTHER.get_ptr_mut(key.target) {
+        let tally = tally_of(other, path);
+        // SAFETY: as above.
+        unsafe {
+            add(&raw mut (*tally).calls, 1);
+            add(&raw mut (*tally).bytes, bytes);
         }
     }
 }
 
 #[inline(always)]
-fn first_seen(key: &FileKey, object: &Object) {
-    let Some(new) = NEW_FILE.get_ptr_mut(0) else { return };
-    // SAFETY: this CPU's own scratch value; its counts stay zero, its name is overwritten.
-    let new = unsafe { &mut *new };
-    // A file without a name is still counted.
-    let _ = naming::name(new, object.file, key.target);
-    let _ = FILES.insert(key, &*new, BPF_NOEXIST as u64);
+fn tally_of(counts: *mut FileCounts, path: FilePath) -> *mut Tally {
+    // SAFETY: the path is below the length.
+    unsafe { (&raw mut (*counts).paths).cast::<Tally>().add(path as usize) }
 }
 
+/// Remembers that this thread has bytes of a file in its memory.
 #[inline(always)]
-fn file_bytes(moved: *mut FileBytes, path: FilePath, bytes: u64) {
-    // SAFETY: fields of a map's value; the path is below their length.
-    unsafe {
-        add((&raw mut (*moved).bytes).cast::<u64>().add(path as usize), bytes);
-        add((&raw mut (*moved).calls).cast::<u64>().add(path as usize), 1);
-    }
-}
-
-/// Remembers that this thread has file bytes in its memory.
-#[inline(always)]
-pub(crate) fn carry(target: u32, tid: u32, bytes: u64) {
+fn carry(target: u32, tid: u32, inode: &InodeKey, bytes: u64) {
     let Some(thread) = THREADS.get_ptr_mut(tid % THREAD_ENTRIES) else { return };
     // SAFETY: an entry that only this thread writes to, but for another whose id falls on the same one.
     let thread = unsafe { &mut *thread };
     if thread.tid == tid && thread.target == target {
         thread.read_bytes += bytes;
-        return;
+        if is_same(&thread.file, inode) {
+            thread.file_bytes += bytes;
+            thread.unsent += bytes;
+            return;
+        }
+        if thread.file_bytes != 0 {
+            count(target, Counter::CarriedUnattributed, thread.file_bytes);
+        }
+    } else {
+        if thread.read_bytes != 0 {
+            count(thread.target, Counter::CarriedDropped, thread.read_bytes);
+        }
+        thread.tid = tid;
+        thread.target = target;
+        thread.read_bytes = bytes;
     }
-    if thread.read_bytes != 0 {
-        count(thread.target, Counter::CarriedDropped, thread.read_bytes);
-    }
-    thread.tid = tid;
-    thread.target = target;
-    thread.read_bytes = bytes;
+    thread.file = *inode;
+    thread.file_bytes = bytes;
+    thread.unsent = bytes;
 }
 
-/// Takes what this thread has carried since its last egress from memory.
 #[inline(always)]
-pub(crate) fn carried(target: u32, tid: u32) -> u64 {
+fn is_same(one: &InodeKey, other: &InodeKey) -> bool {
+    one.inode == other.inode && one.device == other.device && one.generation == other.generation
+}
+
+/// Takes what this thread has carried since its last egress from memory, and counts it and the `sent` bytes for the file
+/// and the port.
+#[inline(always)]
+fn carried(target: u32, tid: u32, port: u32, sent: u64) -> u64 {
     let Some(thread) = THREADS.get_ptr_mut(tid % THREAD_ENTRIES) else { return 0 };
     // SAFETY: see `carry`.
     let thread = unsafe { &mut *thread };
-    if thread.tid != tid || thread.target != target {
+    if thread.tid != tid || thread.target != target || thread.unsent == 0 {
         return 0;
     }
-    let bytes = thread.read_bytes;
+    let (bytes, of_file) = (thread.read_bytes, thread.file_bytes);
+    thread.unsent = if thread.unsent > sent { thread.unsent - sent } else { 0 };
     thread.read_bytes = 0;
+    thread.file_bytes = 0;
+    let key = FileKey { inode: thread.file, target, port };
+    if of_file != 0 {
+        file(&key, core::ptr::null(), tid, FilePath::Carried, of_file);
+    }
+    file(&key, core::ptr::null(), tid, FilePath::SentCopied, sent);
     bytes
 }
 
@@ -172,23 +177,25 @@ pub(crate) fn moved(target: u32, ids: u64, syscall: u8, ends: &Ends, bytes: u64)
         count(target, Counter::EndpointUnknown, 1);
         count(target, Counter::EndpointUnknownBytes, bytes);
     }
+    let port = if second == Endpoint::Socket as u8 { ends.second.port } else { ends.first.port };
     let mut taken = 0;
     if to_first && first == Endpoint::Socket as u8 {
-        taken = carried(target, tid);
+        taken = carried(target, tid, port, bytes);
     }
     if first == Endpoint::File as u8 {
         let path = if to_first {
             FilePath::Written
         } else if second == Endpoint::Memory as u8 {
-            carry(target, tid, bytes);
+            carry(target, tid, &ends.first.inode, bytes);
             FilePath::CopiedRead
         } else {
             FilePath::ZeroCopyRead
         };
-        file(target, &ends.first, path, bytes);
+        file(&FileKey { inode: ends.first.inode, target, port }, ends.first.file, tid, path, bytes);
     }
     if second == Endpoint::File as u8 {
-        file(target, &ends.second, FilePath::Written, bytes);
+        let key = FileKey { inode: ends.second.inode, target, port: PORT_NONE };
+        file(&key, ends.second.file, tid, FilePath::Written, bytes);
     }
     let key = TransferKey {
         target: target as u16,
@@ -197,7 +204,7 @@ pub(crate) fn moved(target: u32, ids: u64, syscall: u8, ends: &Ends, bytes: u64)
         sink: if to_first { first } else { second },
         flags: ends.flags,
         padding: 0,
-        port: if second == Endpoint::Socket as u8 { ends.second.port } else { ends.first.port },
+        port,
     };
     transfer(&key, bytes, taken);
 }

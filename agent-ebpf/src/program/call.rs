@@ -4,7 +4,7 @@ use agent_ebpf::syscall::{CONTROL_SOCKETCALL, NOT_COUNTED, SOCKETCALL};
 
 use super::{
     globals::{COMPAT_CALLS, NATIVE_CALLS, offset},
-    read::{load, user},
+    read::{load, near, user},
 };
 
 /// x32 marks its call numbers with this bit (`arch/x86/include/uapi/asm/unistd.h`, `__X32_SYSCALL_BIT`).
@@ -27,9 +27,9 @@ impl Call {
     /// Decodes the call that `task` is leaving, but for its arguments.
     #[inline(always)]
     pub(crate) fn decode(task: *const u8, regs: *const u8) -> Self {
-        // SAFETY: both pointers are typed to the verifier.
-        let (nr, status) =
-            unsafe { (load::<u64>(regs, offset!(pt_regs_nr)), load::<u32>(task, offset!(task_compat_status))) };
+        // SAFETY: the registers are typed to the verifier.
+        let nr = unsafe { load::<u64>(regs, offset!(pt_regs_nr)) };
+        let status = near::<u32>(task, offset!(task_compat_status)).unwrap_or(0);
         let compat = status & offset!(task_compat_bit) as u32 != 0;
         // `rt_sigreturn` leaves -1 here: the registers are those of the interrupted code by now.
         let x32 = !compat && nr & !X32_NUMBERS == X32_BIT;

@@ -1,15 +1,45 @@
-//! The exact addition, and the target's counters.
+//! The exact additions, and the target's counters.
 
 use agent_ebpf::{Counter, counter_index};
 
-use super::maps::COUNTERS;
+use super::{globals::has, maps::COUNTERS};
 
-/// Adds to a word of a map's value, also where on some kernels a program can be preempted by another thread's.
+/// Adds to a word of a map's value that several CPUs share.
 #[inline(always)]
-pub(crate) fn add(to: *mut u64, amount: u64) {
+pub(crate) fn add_shared(to: *mut u64, amount: u64) {
     // The target has no atomics in Rust's library; the instruction is the kernel's BPF_ATOMIC | BPF_ADD.
     // SAFETY: `to` is an aligned word of a map's value, which only atomic adds write to.
     unsafe { core::arch::asm!("lock *(u64 *)({0} + 0) += {1}", in(reg) to, in(reg) amount, options(nostack)) };
+}
+
+/// Adds to a word of this CPU's value.
+#[inline(always)]
+pub(crate) fn add(to: *mut u64, amount: u64) {
+    if has(|features| &features.exclusive) {
+        // SAFETY: an aligned word of a map's value, which nobody else writes to meanwhile.
+        unsafe { *to += amount };
+    } else {
+        add_shared(to, amount);
+    }
+}
+
+/// Adds 1 to a word that several CPUs share, and returns what it was. Only where the kernel has
+/// [`fetch`](agent_ebpf::Features::fetch).
+#[inline(always)]
+pub(crate) fn take_next(word: *mut u64) -> u64 {
+    let mut next = 1;
+    // BPF_STX | BPF_ATOMIC | BPF_DW with BPF_ADD | BPF_FETCH: r2 = fetch_add(*r1, r2). As bytes, since the assembler knows it
+    // only for processors newer than the one that old kernels' verifiers want.
+    // SAFETY: `word` is an aligned word of a map's value, which only such adds write to.
+    unsafe {
+        core::arch::asm!(
+            ".byte 0xdb, 0x21, 0, 0, 0x01, 0, 0, 0",
+            in("r1") word,
+            inlateout("r2") next,
+            options(nostack),
+        );
+    }
+    next
 }
 
 /// Adds to one of the target's counters.

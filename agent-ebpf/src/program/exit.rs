@@ -1,25 +1,27 @@
 //! What happens at the exit of a system call, on every leg.
 
 use agent_ebpf::{
-    Class, Counter, Syscall, TARGET_BUCKETS, TARGET_PROBES, Target,
+    Class, Counter, Endpoint, FLAG_MSG_ZEROCOPY, FLAG_TLS, Syscall, TARGET_BUCKETS, TARGET_PROBES, Target,
     syscall::{CONTROL_IO_URING_ENTER, CONTROL_LISTEN, NOT_COUNTED},
 };
-use aya_ebpf::helpers::{bpf_get_current_pid_tgid, generated::bpf_get_current_task_btf};
+use aya_ebpf::helpers::{
+    bpf_get_current_pid_tgid,
+    generated::{bpf_get_current_task, bpf_get_current_task_btf},
+};
 
 use super::{
     account::{self, Ends},
     call::Call,
     counter::count,
-    globals::offset,
+    globals::{has, offset},
     maps::TARGETS,
+    messages,
     object::Object,
-    read::{forget, load, user},
+    read::{near, user},
 };
 
 // include/linux/socket.h
 const MSG_ZEROCOPY: u64 = 0x400_0000;
-/// `UIO_MAXIOV`: `sendmmsg` and `recvmmsg` handle no more messages in a call (`net/socket.c`).
-const MAX_MESSAGES: u64 = 1024;
 
 /// Counts the call that is returning `ret`, if a target made it. Most calls of a host end at the first `return`.
 #[inline(always)]
@@ -27,8 +29,7 @@ pub(crate) fn on_exit(ret: i64, regs: impl FnOnce() -> *const u8) {
     let ids = bpf_get_current_pid_tgid();
     let Some(target) = target((ids >> 32) as u32) else { return };
     let slot = target.slot as u32;
-    // SAFETY: the helper returns the running task.
-    let task = unsafe { bpf_get_current_task_btf() }.cast::<u8>().cast_const();
+    let task = running_task();
     let regs = regs();
     let mut call = Call::decode(task, regs);
     if call.x32 {
@@ -61,6 +62,17 @@ pub(crate) fn on_exit(ret: i64, regs: impl FnOnce() -> *const u8) {
     }
 }
 
+#[inline(always)]
+fn running_task() -> *const u8 {
+    if has(|features| &features.typed_task) {
+        // SAFETY: the helper only returns a pointer.
+        unsafe { bpf_get_current_task_btf() }.cast::<u8>().cast_const()
+    } else {
+        // SAFETY: as above.
+        unsafe { bpf_get_current_task() as *const u8 }
+    }
+}
+
 /// The target with this thread-group id.
 #[inline(always)]
 fn target(tgid: u32) -> Option<Target> {
@@ -83,12 +95,9 @@ fn target(tgid: u32) -> Option<Target> {
 /// Whether the running task belongs to the process that was meant, not to a later one with its PID.
 #[inline(always)]
 fn is_same(task: *const u8, target: &Target) -> bool {
-    // SAFETY: typed pointers.
-    let start = unsafe {
-        let leader = load::<*const u8>(task, offset!(task_group_leader));
-        load::<u64>(leader, offset!(task_start_boottime))
-    };
-    start == target.start_boottime
+    let start = near::<*const u8>(task, offset!(task_group_leader))
+        .and_then(|leader| near::<u64>(leader, offset!(task_start_boottime)));
+    start == Some(target.start_boottime)
 }
 
 #[inline(always)]
@@ -111,13 +120,16 @@ fn on_counted(task: *const u8, slot: u32, ids: u64, call: &Call, syscall: Syscal
         Class::Write => {
             ends.to_first = true;
             ends.flags = zerocopy_flag(call, syscall);
+            if ends.first.kind as u8 == Endpoint::Socket as u8 {
+                ends.flags |= tls_flag(call, syscall);
+            }
         }
         // fs/splice.c, vmsplice: a writable end takes from memory.
         Class::Vmsplice => ends.to_first = ends.first.is_writable(),
         Class::InKernel => ends.second = Object::of(task, slot, second),
     }
     let bytes = match syscall {
-        Syscall::Sendmmsg | Syscall::Recvmmsg => message_bytes(slot, ids, call, ret as u64),
+        Syscall::Sendmmsg | Syscall::Recvmmsg => messages::bytes(slot, ids, call, ret as u64),
         _ => ret as u64,
     };
     account::moved(slot, ids, code, &ends, bytes);
@@ -130,36 +142,20 @@ fn zerocopy_flag(call: &Call, syscall: Syscall) -> u8 {
         Syscall::Sendmsg => call.argument(2),
         _ => return 0,
     };
-    if flags & MSG_ZEROCOPY != 0 { agent_ebpf::FLAG_MSG_ZEROCOPY } else { 0 }
+    if flags & MSG_ZEROCOPY != 0 { FLAG_MSG_ZEROCOPY } else { 0 }
 }
 
-/// `sendmmsg` and `recvmmsg` return messages; the bytes of each are in its `msg_len`, which the kernel has just
-/// written.
+/// Whether what was sent begins with the header of a TLS record (RFC 8446, 5.1): a content type from 20 to 24, the version
+/// 3.x. What begins in the middle of a record, after one was cut short, does not.
 #[inline(always)]
-fn message_bytes(target: u32, ids: u64, call: &Call, messages: u64) -> u64 {
-    // struct mmsghdr { struct msghdr msg_hdr; unsigned int msg_len; }, padded to pointers (include/linux/socket.h).
-    let (size, length) = if call.compat { (32, 28) } else { (64, 56) };
-    let mut length = forget(call.argument(1) + length, ids);
-    let size = forget(size, ids);
-    let mut bytes = 0;
-    let mut message = 0;
-    let mut known = true;
-    while message < MAX_MESSAGES {
-        if message >= messages {
-            break;
-        }
-        match user::<u32>(length) {
-            Some(length) => bytes += length as u64,
-            None => {
-                known = false;
-                break;
-            }
-        }
-        length += size;
-        message += 1;
-    }
-    if forget(known as u64, ids) == 0 {
-        count(target, Counter::LengthUnknown, 1);
-    }
-    forget(bytes, ids)
+fn tls_flag(call: &Call, syscall: Syscall) -> u8 {
+    let buffer = match syscall {
+        Syscall::Write | Syscall::Sendto => Some(call.argument(1)),
+        // struct iovec begins with the address.
+        Syscall::Writev if !call.compat => user::<u64>(call.argument(1)),
+        _ => None,
+    };
+    let header = buffer.and_then(user::<u32>).unwrap_or(0);
+    let (content, major, minor) = (header & 0xff, header >> 8 & 0xff, header >> 16 & 0xff);
+    if content >= 20 && content <= 24 && major == 3 && minor <= 4 { FLAG_TLS } else { 0 }
 }

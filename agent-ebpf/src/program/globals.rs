@@ -2,11 +2,15 @@
 
 use core::mem::MaybeUninit;
 
-use agent_ebpf::{Offsets, SyscallTable};
+use agent_ebpf::{Features, Offsets, SyscallTable};
 
 /// `MaybeUninit` keeps the compiler from folding the values it sees here, which are not the ones at run time.
 #[unsafe(no_mangle)]
 pub(crate) static OFFSETS: MaybeUninit<Offsets> = MaybeUninit::zeroed();
+
+/// What this kernel and leg allow.
+#[unsafe(no_mangle)]
+pub(crate) static FEATURES: MaybeUninit<Features> = MaybeUninit::zeroed();
 
 /// Call numbers of the machine's own ABI.
 #[unsafe(no_mangle)]
@@ -28,3 +32,10 @@ macro_rules! offset {
     ($($member:tt)+) => { $crate::program::globals::read_member(|offsets| &offsets.$($member)+) };
 }
 pub(crate) use offset;
+
+/// Whether a member of [`FEATURES`] is set.
+#[inline(always)]
+pub(crate) fn has(feature: impl FnOnce(&'static Features) -> &'static u32) -> bool {
+    // SAFETY: as above.
+    unsafe { core::ptr::read_volatile(feature(FEATURES.assume_init_ref())) != 0 }
+}

@@ -1,13 +1,18 @@
 //! The maps. Sizes here are for one target; the agent sets them for as many as it watches before load.
 
 use agent_ebpf::{
-    COUNTERS as COUNTERS_PER_TARGET, Directory, FileBytes, FileKey, FileValue, InodeKey, LISTENER_WORDS,
-    OTHER_PER_TARGET, PORTS_PER_WORD, RESULTS_PER_SYSCALL, Resolve, TARGET_BUCKETS, THREADS as THREAD_ENTRIES, Tally,
-    Target, Thread, TransferKey, TransferValue, syscall::SYSCALLS,
+    COUNTERS as COUNTERS_PER_TARGET, Directory, FileCounts, FileKey, FileValue, InodeKey, LISTENER_WORDS,
+    OTHER_PER_TARGET, PORTS_PER_WORD, RESULTS_PER_SYSCALL, Resolve, STATE_WORDS, TARGET_BUCKETS, THREADS as THREAD_ENTRIES,
+    Tally, Target, Thread, TransferKey, TransferValue, syscall::SYSCALLS,
 };
 use aya_ebpf::{
     macros::map,
-    maps::{Array, HashMap, PerCpuArray, PerCpuHashMap},
+    maps::{Array, HashMap, PerCpuArray, ProgramArray, Queue},
+};
+
+use super::{
+    naming::Scratch,
+    recent::{RECENT_ENTRIES, RecentFile, RecentTransfer},
 };
 
 #[map]
@@ -15,7 +20,11 @@ pub(crate) static TARGETS: Array<Target> = Array::with_max_entries(TARGET_BUCKET
 #[map]
 pub(crate) static LISTENERS: Array<[u8; PORTS_PER_WORD]> = Array::with_max_entries(LISTENER_WORDS, 0);
 #[map]
-pub(crate) static TRANSFERS: PerCpuHashMap<TransferKey, TransferValue> = PerCpuHashMap::with_max_entries(1024, 0);
+pub(crate) static TRANSFER_KEYS: HashMap<TransferKey, u32> = HashMap::with_max_entries(1024, 0);
+#[map]
+pub(crate) static TRANSFERS: PerCpuArray<TransferValue> = PerCpuArray::with_max_entries(1024, 0);
+#[map]
+pub(crate) static FREE_TRANSFERS: Queue<u32> = Queue::with_max_entries(1024, 0);
 #[map]
 pub(crate) static TRANSFERS_OTHER: PerCpuArray<Tally> = PerCpuArray::with_max_entries(OTHER_PER_TARGET, 0);
 #[map]
@@ -23,7 +32,11 @@ pub(crate) static RESULTS: PerCpuArray<u64> = PerCpuArray::with_max_entries(SYSC
 #[map]
 pub(crate) static FILES: HashMap<FileKey, FileValue> = HashMap::with_max_entries(32768, 0);
 #[map]
-pub(crate) static FILES_OTHER: PerCpuArray<FileBytes> = PerCpuArray::with_max_entries(1, 0);
+pub(crate) static FILE_COUNTS: Array<FileCounts> = Array::with_max_entries(32768, 0);
+#[map]
+pub(crate) static FREE_FILES: Queue<u32> = Queue::with_max_entries(32768, 0);
+#[map]
+pub(crate) static FILES_OTHER: PerCpuArray<FileCounts> = PerCpuArray::with_max_entries(1, 0);
 #[map]
 pub(crate) static DIRECTORIES: HashMap<InodeKey, Directory> = HashMap::with_max_entries(16384, 0);
 #[map]
@@ -32,11 +45,22 @@ pub(crate) static THREADS: Array<Thread> = Array::with_max_entries(THREAD_ENTRIE
 pub(crate) static COUNTERS: PerCpuArray<u64> = PerCpuArray::with_max_entries(COUNTERS_PER_TARGET, 0);
 #[map]
 pub(crate) static RESOLVE: Array<Resolve> = Array::with_max_entries(1, 0);
+#[map]
+pub(crate) static STATE: Array<u64> = Array::with_max_entries(STATE_WORDS, 0);
 
-/// Values too large for the stack (512 bytes) are made here before they are inserted.
+/// What this CPU did last: see [`super::recent`].
 #[map]
-pub(crate) static NEW_TRANSFER: PerCpuArray<TransferValue> = PerCpuArray::with_max_entries(1, 0);
+pub(crate) static RECENT_TRANSFERS: PerCpuArray<RecentTransfer> = PerCpuArray::with_max_entries(RECENT_ENTRIES, 0);
 #[map]
-pub(crate) static NEW_FILE: PerCpuArray<FileValue> = PerCpuArray::with_max_entries(1, 0);
+pub(crate) static RECENT_FILES: PerCpuArray<RecentFile> = PerCpuArray::with_max_entries(RECENT_ENTRIES, 0);
+
+/// Names too large for the stack (512 bytes) are made here before they are inserted.
 #[map]
-pub(crate) static NEW_DIRECTORY: PerCpuArray<Directory> = PerCpuArray::with_max_entries(1, 0);
+pub(crate) static SCRATCH: Array<Scratch> = Array::with_max_entries(super::naming::SCRATCHES, 0);
+/// Messages of `sendmmsg` and `recvmmsg` are copied here.
+#[map]
+pub(crate) static MESSAGES: PerCpuArray<[u64; super::messages::CHUNK_WORDS]> = PerCpuArray::with_max_entries(1, 0);
+
+/// The leg `fexit`: one program for all the functions that it hooks.
+#[map]
+pub(crate) static PROGRAMS: ProgramArray = ProgramArray::with_max_entries(1, 0);

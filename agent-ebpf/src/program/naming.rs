@@ -1,32 +1,70 @@
 //! Names of files and directories, taken once, when a file is first seen. The agent could not do it later: by then a
 //! segment may be closed and deleted.
 
-use agent_ebpf::{Counter, Directory, FileValue, InodeKey};
+use agent_ebpf::{Counter, Directory, FILE_NAME, FileKey, FileValue, InodeKey, PORT_NONE};
 use aya_ebpf::{bindings::BPF_NOEXIST, helpers::generated::bpf_probe_read_kernel_str};
 
 use super::{
     counter::count,
     globals::offset,
-    maps::{DIRECTORIES, NEW_DIRECTORY},
+    maps::{DIRECTORIES, FILES, SCRATCH},
     object::inode_key,
-    read::probe,
+    read::{cast, probe},
 };
+
+/// How many threads can take a name at once: they share by thread id. A hook can be preempted on some kernels, so
+/// a value for each CPU would not do.
+pub(crate) const SCRATCHES: u32 = 256;
+
+/// What one thread makes before it is inserted.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub(crate) struct Scratch {
+    owner: u64,
+    file: FileValue,
+    directory: Directory,
+}
+
+/// Enters a file, with its name if that can be read; false if it is there already or can't be.
+#[inline(always)]
+pub(crate) fn insert_file(key: &FileKey, file: *const u8, tid: u32, index: u32) -> bool {
+    let Some(scratch) = SCRATCH.get_ptr_mut(tid % SCRATCHES) else { return false };
+    // SAFETY: a map's value; should another thread have it at the same time, `owner` tells.
+    let scratch = unsafe { &mut *scratch };
+    scratch.owner = tid as u64;
+    scratch.file.index = index;
+    scratch.file.padding = 0;
+    scratch.file.parent = InodeKey::default();
+    scratch.file.name = [0; FILE_NAME];
+    if file.is_null() {
+        // SAFETY: a value that is never written to again.
+        if let Some(same) = unsafe { FILES.get(FileKey { port: PORT_NONE, ..*key }) } {
+            scratch.file.parent = same.parent;
+            scratch.file.name = same.name;
+        }
+    } else {
+        // A file without a name is still counted.
+        let _ = name(scratch, file as u64, key.target);
+    }
+    // SAFETY: volatile, since another thread may have changed it.
+    if unsafe { core::ptr::read_volatile(&raw const scratch.owner) } != tid as u64 {
+        return false;
+    }
+    FILES.insert(key, &scratch.file, BPF_NOEXIST as u64).is_ok()
+}
 
 /// Fills in the name and the directory of the file behind `file`, a `struct file *`.
 #[inline(always)]
-pub(crate) fn name(value: &mut FileValue, file: u64, target: u32) -> Option<()> {
-    value.name[0] = 0;
-    value.parent = InodeKey::default();
+fn name(scratch: &mut Scratch, file: u64, target: u32) -> Option<()> {
     let dentry = probe::<u64>(file, offset!(file_dentry))?;
-    read_name(&mut value.name, dentry)?;
+    read_name(&mut scratch.file.name, dentry)?;
     let parent = probe::<u64>(dentry, offset!(dentry_parent))?;
     let key = dentry_key(parent)?;
-    value.parent = key;
+    scratch.file.parent = key;
     if DIRECTORIES.get_ptr(key).is_some() {
         return Some(());
     }
-    // SAFETY: this CPU's own scratch value; tracing programs of one kind do not nest.
-    let directory: &mut Directory = unsafe { &mut *NEW_DIRECTORY.get_ptr_mut(0)? };
+    let directory = &mut scratch.directory;
     directory.name[0] = 0;
     read_name(&mut directory.name, parent)?;
     directory.parent = dentry_key(probe::<u64>(parent, offset!(dentry_parent))?)?;
@@ -39,7 +77,8 @@ pub(crate) fn name(value: &mut FileValue, file: u64, target: u32) -> Option<()> 
 
 #[inline(always)]
 fn dentry_key(dentry: u64) -> Option<InodeKey> {
-    inode_key(probe::<u64>(dentry, offset!(dentry_inode))?)
+    let inode = probe::<u64>(dentry, offset!(dentry_inode))?;
+    inode_key(cast(inode as *const u8, offset!(id_inode)))
 }
 
 #[inline(always)]

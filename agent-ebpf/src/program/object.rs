@@ -3,9 +3,9 @@
 use agent_ebpf::{Endpoint, InodeKey, PORT_DATAGRAM, PORT_NONE, PORT_OUTBOUND, PORTS_PER_WORD, listener_index};
 
 use super::{
-    globals::offset,
+    globals::{has, offset},
     maps::LISTENERS,
-    read::{load, probe},
+    read::{cast, far, near, probe},
 };
 
 // include/uapi/linux/stat.h
@@ -31,7 +31,7 @@ pub(crate) struct Object {
     /// See [`agent_ebpf::TransferKey::port`].
     pub(crate) port: u32,
     /// `struct file *`.
-    pub(crate) file: u64,
+    pub(crate) file: *const u8,
     /// For [`Endpoint::File`].
     pub(crate) inode: InodeKey,
     /// The descriptor was closed before the call returned, or the kernel's memory could not be read.
@@ -42,7 +42,7 @@ impl Object {
     const UNKNOWN: Self = Self {
         kind: Endpoint::Other,
         port: PORT_NONE,
-        file: 0,
+        file: core::ptr::null(),
         inode: InodeKey { inode: 0, device: 0, generation: 0 },
         unknown: true,
     };
@@ -65,14 +65,16 @@ impl Object {
 
     #[inline(always)]
     fn identify(&mut self, target: u32) -> Option<()> {
-        let inode = probe::<u64>(self.file, offset!(file_inode))?;
-        match probe::<u16>(inode, offset!(inode_mode))? & S_IFMT {
+        let inode = far::<*const u8>(self.file, offset!(file_inode))?;
+        match far::<u16>(inode, offset!(inode_mode))? & S_IFMT {
             S_IFREG => {
                 self.inode = inode_key(inode)?;
                 self.kind = Endpoint::File;
             }
             S_IFSOCK => self.identify_socket(target)?,
             S_IFIFO => self.kind = Endpoint::Pipe,
+            // No inode is without a kind: the descriptor's memory is another's by now.
+            0 => return None,
             _ => self.kind = Endpoint::Other,
         }
         self.unknown = false;
@@ -81,11 +83,10 @@ impl Object {
 
     #[inline(always)]
     fn identify_socket(&mut self, target: u32) -> Option<()> {
-        let socket = probe::<u64>(self.file, offset!(file_private_data))?;
-        let sock = probe::<u64>(socket, offset!(socket_sk))?;
-        match probe::<u16>(sock, offset!(sock_family))? {
+        let (socket, sock) = socket_of(self.file)?;
+        match far::<u16>(sock, offset!(sock_family))? {
             AF_INET | AF_INET6 => {
-                let kind = probe::<u16>(socket, offset!(socket_type))?;
+                let kind = far::<u16>(socket, offset!(socket_type))?;
                 let port = local_port(sock)?;
                 self.kind = Endpoint::Socket;
                 self.port = if kind != SOCK_STREAM && kind != SOCK_SEQPACKET {
@@ -105,20 +106,19 @@ impl Object {
     /// Whether it is open for writing, which tells the two ends of a pipe apart.
     #[inline(always)]
     pub(crate) fn is_writable(&self) -> bool {
-        probe::<u32>(self.file, offset!(file_mode)).unwrap_or(0) & FMODE_WRITE != 0
+        !self.file.is_null() && far::<u32>(self.file, offset!(file_mode)).unwrap_or(0) & FMODE_WRITE != 0
     }
 
     /// Remembers the local port of a socket that has just begun to listen.
     #[inline(always)]
     pub(crate) fn remember_listener(task: *const u8, target: u32, descriptor: u32) -> Option<()> {
         let file = file_of(task, descriptor)?;
-        let inode = probe::<u64>(file, offset!(file_inode))?;
-        if probe::<u16>(inode, offset!(inode_mode))? & S_IFMT != S_IFSOCK {
+        let inode = far::<*const u8>(file, offset!(file_inode))?;
+        if far::<u16>(inode, offset!(inode_mode))? & S_IFMT != S_IFSOCK {
             return None;
         }
-        let socket = probe::<u64>(file, offset!(file_private_data))?;
-        let sock = probe::<u64>(socket, offset!(socket_sk))?;
-        let family = probe::<u16>(sock, offset!(sock_family))?;
+        let (_, sock) = socket_of(file)?;
+        let family = far::<u16>(sock, offset!(sock_family))?;
         if family == AF_INET || family == AF_INET6 {
             let port = local_port(sock)?;
             let word = LISTENERS.get_ptr_mut(listener_index(target, port))?;
@@ -129,12 +129,23 @@ impl Object {
     }
 }
 
+/// `struct socket *` and `struct sock *` of a socket's file.
+#[inline(always)]
+fn socket_of(file: *const u8) -> Option<(*const u8, *const u8)> {
+    // `void *private_data`: only the kind of file says what it points to.
+    let socket = cast(far::<*const u8>(file, offset!(file_private_data))?, offset!(id_socket));
+    Some((socket, far::<*const u8>(socket, offset!(socket_sk))?))
+}
+
 /// Local port of a `struct sock`. A connection that its peer has reset gives its port back (`__inet_put_port` zeroes
 /// `inet_num`), also in the middle of the call that is counted here; its `inet_sport`, in network order, stays.
 #[inline(always)]
-fn local_port(sock: u64) -> Option<u16> {
-    let port = probe::<u16>(sock, offset!(sock_num))?;
-    if port != 0 { Some(port) } else { Some(u16::from_be(probe::<u16>(sock, offset!(inet_sock_sport))?)) }
+fn local_port(sock: *const u8) -> Option<u16> {
+    let port = far::<u16>(sock, offset!(sock_num))?;
+    if port != 0 {
+        return Some(port);
+    }
+    Some(u16::from_be(far::<u16>(cast(sock, offset!(id_inet_sock)), offset!(inet_sock_sport))?))
 }
 
 #[inline(always)]
@@ -146,29 +157,35 @@ fn is_listener(target: u32, port: u16) -> bool {
     }
 }
 
-/// The identity of an inode.
+/// The identity of an inode, from [`cast`] or a member of what came from it.
 #[inline(always)]
-pub(crate) fn inode_key(inode: u64) -> Option<InodeKey> {
-    let super_block = probe::<u64>(inode, offset!(inode_sb))?;
+pub(crate) fn inode_key(inode: *const u8) -> Option<InodeKey> {
+    let super_block = far::<*const u8>(inode, offset!(inode_sb))?;
     Some(InodeKey {
-        inode: probe::<u64>(inode, offset!(inode_ino))?,
-        device: probe::<u32>(super_block, offset!(super_block_dev))?,
-        generation: probe::<u32>(inode, offset!(inode_generation))?,
+        inode: far::<u64>(inode, offset!(inode_ino))?,
+        device: far::<u32>(super_block, offset!(super_block_dev))?,
+        generation: far::<u32>(inode, offset!(inode_generation))?,
     })
 }
 
 /// `struct file *` in the descriptor table, as `fs/file.c` looks it up.
 #[inline(always)]
-fn file_of(task: *const u8, descriptor: u32) -> Option<u64> {
-    // SAFETY: each pointer is a typed member of the one before.
-    let (max_fds, table) = unsafe {
-        let files = load::<*const u8>(task, offset!(task_files));
-        let fdt = load::<*const u8>(files, offset!(files_fdt));
-        (load::<u32>(fdt, offset!(fdtable_max_fds)), load::<u64>(fdt, offset!(fdtable_fd)))
-    };
-    if descriptor >= max_fds {
+fn file_of(task: *const u8, descriptor: u32) -> Option<*const u8> {
+    let files = near::<*const u8>(task, offset!(task_files))?;
+    if files.is_null() {
         return None;
     }
-    let file = probe::<u64>(table + descriptor as u64 * 8, 0)?;
-    if file == 0 { None } else { Some(file) }
+    let fdt = near::<*const u8>(files, offset!(files_fdt))?;
+    if fdt.is_null() || descriptor >= near::<u32>(fdt, offset!(fdtable_max_fds))? {
+        return None;
+    }
+    let element = near::<u64>(fdt, offset!(fdtable_fd))? + descriptor as u64 * 8;
+    let file = if has(|features| &features.casts) {
+        // `struct file **fd` is a number to the verifier. Any structure that begins with a pointer reads an element.
+        let element = cast(element as *const u8, offset!(id_list_head));
+        cast(far::<*const u8>(element, 0)?, offset!(id_file))
+    } else {
+        probe::<u64>(element, 0)? as *const u8
+    };
+    if file.is_null() { None } else { Some(file) }
 }

@@ -69,16 +69,16 @@ pub struct Difference {
 /// Makes the test by each leg that the machine allows.
 pub(super) fn run(checks: &[Check]) -> Vec<SelfTest> {
     let has_tracefs = checks.iter().any(|check| check.name == "tracefs" && check.state == State::Ok);
-    let mut legs = vec![(Leg::Raw, LegChoice::Raw)];
+    let mut legs = vec![Leg::Raw];
     if has_tracefs {
-        legs.push((Leg::Tracepoint, LegChoice::Tracepoint));
+        legs.push(Leg::Tracepoint);
     }
-    legs.into_iter().map(|(leg, choice)| test(leg, choice)).collect()
+    legs.into_iter().map(test).collect()
 }
 
-fn test(leg: Leg, choice: LegChoice) -> SelfTest {
+fn test(leg: Leg) -> SelfTest {
     let mut test = SelfTest { leg: leg.name(), failure: None, calls: Vec::new(), differences: Vec::new() };
-    if let Err(failure) = count_all(choice, &mut test) {
+    if let Err(failure) = count_all(leg.choice(), &mut test) {
         test.failure = Some(failure);
     }
     test

@@ -246,7 +246,7 @@ mod tests {
         let mut delta = Snapshot::default();
         for port in [50_001u32, 50_002, 33_901] {
             let (syscall, source, sink) = (Syscall::Sendfile, Endpoint::File, Endpoint::Socket);
-            let id = crate::snapshot::TransferId { syscall, source, sink, port, msg_zerocopy: false };
+            let id = crate::snapshot::TransferId { syscall, source, sink, port, msg_zerocopy: false, tls: false };
             let mut sizes = [0; SIZE_BUCKETS];
             sizes[4] = 1;
             delta.transfers.push(crate::snapshot::Transfer { id, bytes: 20, carried_file_bytes: 0, sizes });

@@ -234,18 +234,11 @@ impl Fleet {
                     let Some((slot, _)) = member.life else { continue };
                     // The names of directories, before they go.
                     let directories = self.probe.snapshot(slot)?.directories;
-                    let (mut files, mut failed) = (Vec::new(), None);
-                    for file in seen.iter().filter(|file| file.slot == slot) {
-                        match self.probe.take_file(file) {
-                            Ok(file) => files.extend(file),
-                            Err(error) => failed = Some(error),
-                        }
-                    }
+                    let of_member: Vec<_> = seen.iter().filter(|file| file.slot == slot).collect();
+                    let files = self.probe.take_files(&of_member)?;
                     self.evicted += u64::try_from(files.len()).unwrap_or(0);
-                    // What was taken is kept, whatever else failed: it is nowhere else any more.
                     let idle = Snapshot { files, directories, ..Snapshot::default() };
                     member.past = past::fold(&std::mem::take(&mut member.past).plus(&idle));
-                    failed.map_or(Ok(()), Err)?;
                 }
                 tracing::info!(evicted = self.evicted, "files that lie still left the kernel's table, which fills up");
             }

@@ -19,38 +19,35 @@ const MOST_DIRECTORIES: usize = 100_000;
 
 /// The same counts, with one file for the segments of each directory and one for everything else.
 pub(super) fn fold(snapshot: &Snapshot) -> Snapshot {
-    let mut segments: BTreeMap<InodeKey, FileBytes> = BTreeMap::new();
-    let mut others = FileBytes::default();
-    let mut overflow = snapshot.files_other;
+    let mut segments: BTreeMap<InodeKey, File> = BTreeMap::new();
+    let nowhere = InodeKey::default();
+    let stand_in = |inode, name: &str| File {
+        inode,
+        moved: FileBytes::default(),
+        directory: inode,
+        name: name.to_owned(),
+        sent: BTreeMap::new(),
+    };
+    let mut others = stand_in(nowhere, EARLIER);
+    let mut overflow = File { moved: snapshot.files_other, ..stand_in(nowhere, "") };
     for file in &snapshot.files {
         if !is_segment(&file.name) {
-            add(&mut others, &file.moved);
+            others.add(file);
         } else if segments.len() < MOST_DIRECTORIES || segments.contains_key(&file.directory) {
-            add(segments.entry(file.directory).or_default(), &file.moved);
+            // No file has its directory's inode number, so these never meet a file of a later process.
+            segments.entry(file.directory).or_insert_with(|| stand_in(file.directory, SEGMENTS)).add(file);
         } else {
-            add(&mut overflow, &file.moved);
+            overflow.add(file);
         }
     }
     let directories: Vec<Directory> =
         snapshot.directories.iter().filter(|directory| segments.contains_key(&directory.inode)).cloned().collect();
-    // No file has its directory's inode number, so these never meet a file of a later process.
-    let mut files: Vec<File> = segments
-        .into_iter()
-        .map(|(directory, moved)| File { inode: directory, moved, directory, name: SEGMENTS.to_owned() })
-        .collect();
-    if others.calls.iter().any(|calls| *calls > 0) {
-        let nowhere = InodeKey::default();
-        files.push(File { inode: nowhere, moved: others, directory: nowhere, name: EARLIER.to_owned() });
+    let mut files: Vec<File> = segments.into_values().collect();
+    if others.moved.calls.iter().any(|calls| *calls > 0) || !others.sent.is_empty() {
+        files.push(others);
     }
     files.sort_by_key(|file| file.inode);
-    Snapshot { files, directories, files_other: overflow, ..snapshot.clone() }
-}
-
-fn add(sum: &mut FileBytes, more: &FileBytes) {
-    for path in 0..sum.bytes.len() {
-        sum.bytes[path] += more.bytes[path];
-        sum.calls[path] += more.calls[path];
-    }
+    Snapshot { files, directories, files_other: overflow.moved, ..snapshot.clone() }
 }
 
 #[cfg(test)]

@@ -1,45 +1,82 @@
 //! Making room: entries of files that nobody uses any more leave the kernel's table, and their counts are handed to the
 //! agent. A broker rolls segments for as long as it runs; a table that only grows would be full some day.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
-use agent_ebpf::{Directory, FileBytes, FileKey, FileValue, InodeKey};
+use agent_ebpf::{Directory, FileCounts, FileKey, FileValue, InodeKey};
 use aya::{
     Ebpf,
-    maps::{HashMap, MapError},
+    maps::{Array, HashMap, MapError},
 };
 
-use super::{ProbeError, batch::for_each, load::map_mut, read::text};
+use super::{
+    FileCount, ProbeError, Slot,
+    batch::for_each,
+    load::map_mut,
+    places::{self, Places},
+    read::{add_file, file_counts},
+};
 use crate::snapshot::File;
 
 const FILES: &str = "FILES";
+const FILE_COUNTS: &str = "FILE_COUNTS";
 const DIRECTORIES: &str = "DIRECTORIES";
 
 fn failed(name: &str, error: &MapError) -> ProbeError {
     ProbeError::from_bpf(format!("make room in the map {name}"), error)
 }
 
-/// Every file of every target, with what moved so far.
-pub(super) fn files(ebpf: &Ebpf) -> Result<Vec<(FileKey, FileBytes)>, ProbeError> {
-    let mut files = Vec::new();
-    for_each(ebpf, FILES, |key: &FileKey, values: &[FileValue]| files.push((*key, values[0].moved)))?;
-    Ok(files)
+/// Every entry of every target, with what moved so far.
+pub(super) fn files(ebpf: &Ebpf) -> Result<Vec<FileCount>, ProbeError> {
+    let mut keys = Vec::new();
+    for_each(ebpf, FILES, |key: &FileKey, values: &[FileValue]| keys.push((*key, values[0].index)))?;
+    let counts = file_counts(ebpf)?;
+    let count = |(key, index): (FileKey, u32)| {
+        let slot = Slot(u16::try_from(key.target).ok()?);
+        Some(FileCount { slot, key, counts: counts.get(index as usize).copied().unwrap_or_default() })
+    };
+    Ok(keys.into_iter().filter_map(count).collect())
 }
 
-/// Takes a file out of the table, if nothing moved since it was `seen`.
-///
-/// A call on this very file in the moment between the last look and the removal would be missing from its file (never
-/// from its listener). It would have to be the first in a long while, and to come within a microsecond.
-pub(super) fn take(ebpf: &mut Ebpf, key: &FileKey, seen: &FileBytes) -> Result<Option<File>, ProbeError> {
+/// Takes those entries out of the table to which nothing was added since they were `seen`. What is added while they leave
+/// is in what is returned.
+pub(super) fn take(ebpf: &mut Ebpf, seen: &[&FileCount]) -> Result<Vec<File>, ProbeError> {
+    let mut taken = Vec::new();
+    let failure = remove_idle(ebpf, seen, &mut taken).err();
+    places::retire(ebpf)?;
+    let mut files = BTreeMap::new();
+    let mut counts: Array<_, FileCounts> = map_mut(ebpf, FILE_COUNTS)?;
+    for (key, value) in &taken {
+        let last = counts.get(&value.index, 0).map_err(|error| failed(FILE_COUNTS, &error))?;
+        add_file(&mut files, key, value, &last);
+        counts.set(value.index, FileCounts::default(), 0).map_err(|error| failed(FILE_COUNTS, &error))?;
+    }
+    let free: Vec<u32> = taken.iter().map(|(_, value)| value.index).collect();
+    Places::Files.give_back(ebpf, &free)?;
+    if let Some(error) = failure {
+        // What was taken is nowhere else any more: it must be returned.
+        tracing::warn!(%error, "not every file that lies still could leave its map");
+    }
+    Ok(files.into_values().collect())
+}
+
+fn remove_idle(
+    ebpf: &mut Ebpf,
+    seen: &[&FileCount],
+    taken: &mut Vec<(FileKey, FileValue)>,
+) -> Result<(), ProbeError> {
+    let counts = file_counts(ebpf)?;
     let mut map: HashMap<_, FileKey, FileValue> = map_mut(ebpf, FILES)?;
-    let value = match map.get(key, 0) {
-        Ok(value) if value.moved == *seen => value,
-        Ok(_) | Err(MapError::KeyNotFound) => return Ok(None),
-        Err(error) => return Err(failed(FILES, &error)),
-    };
-    map.remove(key).map_err(|error| failed(FILES, &error))?;
-    let (moved, directory, name) = (value.moved, value.parent, text(&value.name));
-    Ok(Some(File { inode: key.inode, moved, directory, name }))
+    for seen in seen {
+        let value = match map.get(&seen.key, 0) {
+            Ok(value) if counts.get(value.index as usize) == Some(&seen.counts) => value,
+            Ok(_) | Err(MapError::KeyNotFound) => continue,
+            Err(error) => return Err(failed(FILES, &error)),
+        };
+        map.remove(&seen.key).map_err(|error| failed(FILES, &error))?;
+        taken.push((seen.key, value));
+    }
+    Ok(())
 }
 
 /// Removes directories in which no file of the table lies.

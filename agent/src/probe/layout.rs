@@ -55,6 +55,11 @@ impl Layout {
         }
     }
 
+    /// Its number in this BTF.
+    fn id(&self, structure: &str) -> Result<u32, ProbeError> {
+        self.types.id_of(structure).ok_or_else(|| ProbeError::UnknownLayout { member: structure.to_owned() })
+    }
+
     fn size(&self, structure: &str) -> Result<u32, ProbeError> {
         let unknown = || ProbeError::UnknownLayout { member: structure.to_owned() };
         let id = self.types.id_of(structure).ok_or_else(unknown)?;
@@ -99,6 +104,11 @@ impl Layout {
             sock_family: at("sock", "__sk_common.skc_family")?,
             sock_num: at("sock", "__sk_common.skc_num")?,
             inet_sock_sport: at("inet_sock", "inet_sport")?,
+            id_list_head: self.id("list_head")?,
+            id_file: self.id("file")?,
+            id_inode: self.id("inode")?,
+            id_socket: self.id("socket")?,
+            id_inet_sock: self.id("inet_sock")?,
             ..registers
         })
     }

@@ -2,9 +2,13 @@
 
 use std::fmt;
 
+use super::kernel::{KernelFacts, Preemption};
+
 /// A way to hook the kernel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Leg {
+    /// The end of each counted call's own function (`__x64_sys_read`): calls that are not counted pay nothing.
+    Fexit,
     /// The BTF-typed raw tracepoint `sys_exit`: one program, sees every system call of the host at its exit.
     Raw,
     /// A program on each `syscalls:sys_exit_<name>`: needs tracefs, doesn't see 32-bit calls.
@@ -12,12 +16,50 @@ pub enum Leg {
 }
 
 impl Leg {
+    /// Every leg.
+    pub const ALL: [Self; 3] = [Self::Fexit, Self::Raw, Self::Tracepoint];
+
     /// The word for it.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
+            Self::Fexit => "fexit",
             Self::Raw => "raw",
             Self::Tracepoint => "tracepoint",
+        }
+    }
+
+    /// What `--attach` takes for this leg and no other.
+    #[must_use]
+    pub const fn choice(self) -> LegChoice {
+        match self {
+            Self::Fexit => LegChoice::Fexit,
+            Self::Raw => LegChoice::Raw,
+            Self::Tracepoint => LegChoice::Tracepoint,
+        }
+    }
+
+    /// Why the leg can't be had on such a kernel, if so.
+    fn obstacle(self, facts: &KernelFacts) -> Option<&'static str> {
+        match self {
+            Self::Fexit if !facts.trampolines => Some(
+                "this kernel cannot hook its functions with BPF (no CONFIG_DYNAMIC_FTRACE_WITH_DIRECT_CALLS on this \
+                 architecture, or Linux before 5.5)",
+            ),
+            Self::Fexit if !facts.syscall_functions => {
+                Some("this kernel's type information does not describe the functions of its system calls")
+            }
+            Self::Fexit if facts.lockdown => Some("this kernel is locked down, which forbids it"),
+            Self::Raw if !facts.raw_sys_exit => {
+                Some("this kernel's type information does not describe the tracepoint sys_exit")
+            }
+            Self::Tracepoint if !facts.syscall_tracepoints => Some(
+                "tracefs is not mounted or has no system-call events: `mount -t tracefs none /sys/kernel/tracing`",
+            ),
+            Self::Tracepoint if !facts.task_pt_regs => {
+                Some("this kernel lacks the helper bpf_task_pt_regs (Linux 5.15)")
+            }
+            _ => None,
         }
     }
 }
@@ -34,21 +76,12 @@ pub enum LegChoice {
     /// The best one that the running kernel allows.
     #[default]
     Auto,
+    /// The end of each counted call's own function, or nothing.
+    Fexit,
     /// The raw tracepoint at the exit of every system call, or nothing.
     Raw,
     /// A tracepoint at the exit of each counted call, or nothing.
     Tracepoint,
-}
-
-/// What the decision needs to know of a kernel.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct KernelFacts {
-    /// Its BTF describes the raw tracepoint (`btf_trace_sys_exit`).
-    pub raw_sys_exit: bool,
-    /// Its BTF has the helper for saved registers (`bpf_task_pt_regs`, Linux 5.15).
-    pub task_pt_regs: bool,
-    /// tracefs is mounted and has `events/syscalls`.
-    pub syscall_tracepoints: bool,
 }
 
 /// A leg to try, and why.
@@ -62,43 +95,51 @@ pub struct Candidate {
 
 /// The legs to try, best first. `Err` says why there is none.
 ///
+/// `fexit` costs the host least, but where a thread can be preempted in the middle of the hook, the kernel does not run it
+/// for another thread that comes to the same hook on the same CPU meanwhile (`prog->active`, kernel/bpf/trampoline.c): its
+/// call would be lost, and only the loss be counted. So `auto` takes it only where that cannot be: exactness goes first.
+///
 /// # Errors
 /// A sentence for each leg that was asked for and can't be had.
-pub fn candidates(choice: LegChoice, facts: KernelFacts) -> Result<Vec<Candidate>, String> {
-    let raw = if facts.raw_sys_exit {
-        Ok(())
-    } else {
-        Err("raw: this kernel's type information does not describe the tracepoint sys_exit".to_owned())
-    };
-    let tracepoint = if !facts.syscall_tracepoints {
-        Err("tracepoint: tracefs is not mounted or has no system-call events: \
-             `mount -t tracefs none /sys/kernel/tracing`"
-            .to_owned())
-    } else if !facts.task_pt_regs {
-        Err("tracepoint: this kernel lacks the helper bpf_task_pt_regs (Linux 5.15)".to_owned())
-    } else {
-        Ok(())
-    };
-    let candidate = |leg, reason: &str| Candidate { leg, reason: reason.to_owned() };
-    match choice {
-        LegChoice::Raw => raw.map(|()| vec![candidate(Leg::Raw, "asked for by --attach raw")]),
-        LegChoice::Tracepoint => {
-            tracepoint.map(|()| vec![candidate(Leg::Tracepoint, "asked for by --attach tracepoint")])
+pub fn candidates(choice: LegChoice, facts: &KernelFacts) -> Result<Vec<Candidate>, String> {
+    if let Some(leg) = Leg::ALL.into_iter().find(|leg| leg.choice() == choice) {
+        return match leg.obstacle(facts) {
+            Some(obstacle) => Err(format!("{leg}: {obstacle}")),
+            None => Ok(vec![Candidate { leg, reason: format!("asked for by --attach {leg}") }]),
+        };
+    }
+    let mut candidates = Vec::new();
+    let mut passed_over = Vec::new();
+    for leg in Leg::ALL {
+        match auto_obstacle(leg, facts) {
+            Some(obstacle) => passed_over.push(format!("{leg}: {obstacle}")),
+            None => candidates.push(Candidate { leg, reason: merit(leg, &passed_over) }),
         }
-        LegChoice::Auto => match (raw, tracepoint) {
-            (Err(raw), Err(tracepoint)) => Err(format!("{raw}\n{tracepoint}")),
-            (Err(raw), Ok(())) => Ok(vec![candidate(Leg::Tracepoint, &raw)]),
-            (Ok(()), tracepoint) => {
-                let mut candidates = vec![candidate(
-                    Leg::Raw,
-                    "the kernel has BTF: typed raw tracepoint, lowest price for the target, no tracefs needed",
-                )];
-                if tracepoint.is_ok() {
-                    candidates.push(candidate(Leg::Tracepoint, "the leg raw was refused"));
-                }
-                Ok(candidates)
-            }
-        },
+    }
+    if candidates.is_empty() { Err(passed_over.join("\n")) } else { Ok(candidates) }
+}
+
+fn auto_obstacle(leg: Leg, facts: &KernelFacts) -> Option<&'static str> {
+    leg.obstacle(facts).or(match (leg, facts.preemption) {
+        (Leg::Fexit, Preemption::Possible) => {
+            Some("this kernel can preempt a thread in the middle of the hook, which may lose a call")
+        }
+        (Leg::Fexit, Preemption::Unknown) => Some(
+            "whether this kernel can preempt a thread in the middle of the hook, which may lose a call, can't be seen",
+        ),
+        _ => None,
+    })
+}
+
+fn merit(leg: Leg, passed_over: &[String]) -> String {
+    let merit = match leg {
+        Leg::Fexit => "calls that are not counted pay nothing",
+        Leg::Raw => "typed raw tracepoint, exact on every kernel, no tracefs needed",
+        Leg::Tracepoint => "a tracepoint for each counted call",
+    };
+    match passed_over.last() {
+        None => merit.to_owned(),
+        Some(last) => format!("{merit}; not {last}"),
     }
 }
 
@@ -107,34 +148,58 @@ mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
 
-    const ALL: KernelFacts = KernelFacts { raw_sys_exit: true, task_pt_regs: true, syscall_tracepoints: true };
+    /// A kernel that allows everything.
+    const ALL: KernelFacts = KernelFacts::ALL;
 
     fn legs(choice: LegChoice, facts: KernelFacts) -> Vec<Leg> {
-        candidates(choice, facts).unwrap().into_iter().map(|candidate| candidate.leg).collect()
+        candidates(choice, &facts).unwrap().into_iter().map(|candidate| candidate.leg).collect()
     }
 
     #[test]
-    fn auto_prefers_raw_and_falls_back() {
-        assert_eq!(legs(LegChoice::Auto, ALL), [Leg::Raw, Leg::Tracepoint]);
-        assert_eq!(legs(LegChoice::Auto, KernelFacts { raw_sys_exit: false, ..ALL }), [Leg::Tracepoint]);
-        assert_eq!(legs(LegChoice::Auto, KernelFacts { syscall_tracepoints: false, ..ALL }), [Leg::Raw]);
-        assert_eq!(legs(LegChoice::Auto, KernelFacts { task_pt_regs: false, ..ALL }), [Leg::Raw]);
+    fn auto_takes_the_cheapest_exact_leg_and_falls_back() {
+        use Leg::{Fexit, Raw, Tracepoint};
+        assert_eq!(legs(LegChoice::Auto, ALL), [Fexit, Raw, Tracepoint]);
+        let without: [(KernelFacts, &[Leg]); 8] = [
+            (KernelFacts { trampolines: false, ..ALL }, &[Raw, Tracepoint]),
+            (KernelFacts { lockdown: true, ..ALL }, &[Raw, Tracepoint]),
+            (KernelFacts { syscall_functions: false, ..ALL }, &[Raw, Tracepoint]),
+            (KernelFacts { preemption: Preemption::Possible, ..ALL }, &[Raw, Tracepoint]),
+            (KernelFacts { preemption: Preemption::Unknown, ..ALL }, &[Raw, Tracepoint]),
+            (KernelFacts { raw_sys_exit: false, ..ALL }, &[Fexit, Tracepoint]),
+            (KernelFacts { syscall_tracepoints: false, ..ALL }, &[Fexit, Raw]),
+            (KernelFacts { task_pt_regs: false, ..ALL }, &[Fexit, Raw]),
+        ];
+        for (facts, expected) in without {
+            assert_eq!(legs(LegChoice::Auto, facts), expected, "{facts:?}");
+        }
+    }
+
+    #[test]
+    fn the_reason_says_what_was_passed_over() {
+        let facts = KernelFacts { lockdown: true, ..ALL };
+        let first = &candidates(LegChoice::Auto, &facts).unwrap()[0];
+        assert!(first.reason.contains("not fexit: this kernel is locked down"), "{}", first.reason);
     }
 
     #[test]
     fn what_was_asked_for_is_not_replaced() {
-        assert_eq!(legs(LegChoice::Tracepoint, ALL), [Leg::Tracepoint]);
-        assert_eq!(legs(LegChoice::Raw, ALL), [Leg::Raw]);
-        let refused = candidates(LegChoice::Raw, KernelFacts { raw_sys_exit: false, ..ALL }).unwrap_err();
+        for leg in Leg::ALL {
+            assert_eq!(legs(leg.choice(), ALL), [leg]);
+        }
+        // Whoever asks for it gets it: lost calls are counted.
+        assert_eq!(legs(LegChoice::Fexit, KernelFacts { preemption: Preemption::Possible, ..ALL }), [Leg::Fexit]);
+        let refused = candidates(LegChoice::Raw, &KernelFacts { raw_sys_exit: false, ..ALL }).unwrap_err();
         assert!(refused.starts_with("raw: "), "{refused}");
-        let refused = candidates(LegChoice::Tracepoint, KernelFacts { syscall_tracepoints: false, ..ALL }).unwrap_err();
+        let refused =
+            candidates(LegChoice::Tracepoint, &KernelFacts { syscall_tracepoints: false, ..ALL }).unwrap_err();
         assert!(refused.contains("mount -t tracefs"), "{refused}");
     }
 
     #[test]
     fn nothing_possible_gives_every_reason() {
-        let nothing = KernelFacts { raw_sys_exit: false, task_pt_regs: false, syscall_tracepoints: false };
-        let refused = candidates(LegChoice::Auto, nothing).unwrap_err();
-        assert!(refused.contains("raw: ") && refused.contains("tracepoint: "), "{refused}");
+        let refused = candidates(LegChoice::Auto, &KernelFacts::NOTHING).unwrap_err();
+        for leg in Leg::ALL {
+            assert!(refused.contains(&format!("{leg}: ")), "{refused}");
+        }
     }
 }

@@ -1,30 +1,37 @@
 //! From the object to programs in the kernel.
 
-use std::{fs, path::Path};
+use std::{borrow::Cow, fs};
 
 use agent_ebpf::{
-    COUNTERS, LISTENER_WORDS, OTHER_PER_TARGET, RESULTS_PER_SYSCALL, Syscall, SyscallTable,
+    COUNTERS, Features, LISTENER_WORDS, OTHER_PER_TARGET, RESULTS_PER_SYSCALL, SyscallTable,
     syscall::{GENERIC, I386, NOT_COUNTED, SYSCALLS, X86_64},
 };
 use aya::{
     Btf, Ebpf, EbpfLoader, Endianness,
     maps::{Map, MapData, MapError},
-    programs::{BtfTracePoint, Iter, ProgramError, TracePoint},
+    programs::{Iter, ProgramError},
 };
 
 use super::{
-    Candidate, Capacity, KernelFacts, Layout, Leg, LegChoice, ProbeError, VMLINUX, candidates,
+    Candidate, Capacity, KernelFacts, Layout, Leg, LegChoice, ProbeError, VMLINUX, attach, candidates,
     error::{chain, missing},
+    kernel, kfunc,
+    places::{self, Places},
 };
 
 /// The program, built by `cargo xtask bpf` and committed.
 static OBJECT: &[u8] = aya::include_bytes_aligned!("../../../agent-ebpf/prebuilt/zctrace.bpf.o");
 
-/// Where the kernel lists its tracepoints, in the order in which to look.
-const TRACEFS: [&str; 2] = ["/sys/kernel/tracing", "/sys/kernel/debug/tracing"];
-
 /// How much of a verifier's log is shown.
 const LOG_LINES: usize = 15;
+
+/// Everything about the kernel that loading takes.
+struct Kernel {
+    layout: Layout,
+    btf: Btf,
+    facts: KernelFacts,
+    fetch: bool,
+}
 
 pub(super) fn attach(choice: LegChoice, capacity: Capacity) -> Result<(Ebpf, Leg, String), ProbeError> {
     let bytes =
@@ -32,58 +39,82 @@ pub(super) fn attach(choice: LegChoice, capacity: Capacity) -> Result<(Ebpf, Leg
     let layout = Layout::parse(&bytes)?;
     let btf = Btf::parse(&bytes, Endianness::default())
         .map_err(|error| ProbeError::NoBtf { path: VMLINUX.to_owned(), reason: chain(&error) })?;
-    let facts = KernelFacts {
-        raw_sys_exit: layout.has("btf_trace_sys_exit"),
-        task_pt_regs: layout.has("bpf_task_pt_regs"),
-        syscall_tracepoints: has_tracepoint("sys_exit_read"),
-    };
-    let candidates = candidates(choice, facts).map_err(|reasons| match choice {
+    let facts = KernelFacts::of_this_machine(&layout);
+    let candidates = candidates(choice, &facts).map_err(|reasons| match choice {
         LegChoice::Tracepoint if !facts.syscall_tracepoints => ProbeError::NoTracefs,
         _ => ProbeError::NoLeg(reasons),
     })?;
-    let mut refused: Option<ProbeError> = None;
+    let kernel = Kernel { layout, btf, facts, fetch: kfunc::has_fetch() };
+    let mut refused: Option<(Leg, ProbeError)> = None;
     for candidate in candidates {
-        let mut ebpf = load(&layout, &btf, capacity)?;
-        load_resolver(&mut ebpf, &btf)?;
-        match attach_leg(&mut ebpf, &btf, candidate.leg) {
-            Ok(note) => return Ok((ebpf, candidate.leg, reason(&candidate, refused.as_ref(), &note))),
-            // What is forbidden to one leg is forbidden to the others.
-            Err(error @ (ProbeError::NotPermitted { .. } | ProbeError::NoBpf(_))) => return Err(error),
-            Err(error) => refused = Some(refused.unwrap_or(error)),
+        match attach_candidate(&kernel, &candidate, capacity) {
+            Ok((ebpf, note)) => return Ok((ebpf, candidate.leg, reason(&candidate, refused.as_ref(), &note))),
+            // What is forbidden to one leg is forbidden to the others, but for trampolines, which lockdown forbids alone.
+            Err(error @ (ProbeError::NotPermitted { .. } | ProbeError::NoBpf(_))) if candidate.leg != Leg::Fexit => {
+                return Err(error);
+            }
+            Err(error) => {
+                tracing::debug!(leg = %candidate.leg, %error, "refused");
+                refused = Some(refused.unwrap_or((candidate.leg, error)));
+            }
         }
     }
-    Err(refused.unwrap_or_else(|| ProbeError::NoLeg(String::new())))
+    Err(refused.map_or_else(|| ProbeError::NoLeg(String::new()), |(_, error)| error))
 }
 
-fn reason(candidate: &Candidate, refused: Option<&ProbeError>, note: &str) -> String {
+fn attach_candidate(
+    kernel: &Kernel,
+    candidate: &Candidate,
+    capacity: Capacity,
+) -> Result<(Ebpf, String), ProbeError> {
+    let features = kernel::features(&kernel.layout, candidate.leg, kernel.facts.preemption, kernel.fetch);
+    let mut ebpf = load(kernel, &features, capacity)?;
+    load_resolver(&mut ebpf, &kernel.btf)?;
+    let note = attach::attach(&mut ebpf, &kernel.btf, candidate.leg)?;
+    Ok((ebpf, note))
+}
+
+fn reason(candidate: &Candidate, refused: Option<&(Leg, ProbeError)>, note: &str) -> String {
     let first = |text: String| text.lines().next().unwrap_or_default().to_owned();
     match refused {
-        Some(error) => format!("{}: {}{note}", candidate.reason, first(error.to_string())),
+        Some((leg, error)) => format!("{}; {leg} was refused: {}{note}", candidate.reason, first(error.to_string())),
         None => format!("{}{note}", candidate.reason),
     }
 }
 
 /// Creates the maps; no program is loaded yet.
-fn load(layout: &Layout, btf: &Btf, capacity: Capacity) -> Result<Ebpf, ProbeError> {
+fn load(kernel: &Kernel, features: &Features, capacity: Capacity) -> Result<Ebpf, ProbeError> {
     let targets = u32::from(capacity.targets.max(1));
-    let offsets = layout.offsets()?;
+    let offsets = kernel.layout.offsets()?;
     let (native, compat) = syscall_tables()?;
     let results = SYSCALLS_U32 * RESULTS_PER_SYSCALL;
-    EbpfLoader::new()
-        .btf(Some(btf))
+    let object: Cow<'_, [u8]> = kfunc::link(OBJECT, &kernel.btf);
+    let mut ebpf = EbpfLoader::new()
+        .btf(Some(&kernel.btf))
         .override_global("OFFSETS", &offsets, true)
+        .override_global("FEATURES", features, true)
         .override_global("NATIVE_CALLS", &native, true)
         .override_global("COMPAT_CALLS", &compat, true)
+        .map_max_entries("TRANSFER_KEYS", capacity.transfers)
         .map_max_entries("TRANSFERS", capacity.transfers)
+        .map_max_entries("FREE_TRANSFERS", capacity.transfers)
         .map_max_entries("FILES", capacity.files)
+        .map_max_entries("FILE_COUNTS", capacity.files)
+        .map_max_entries("FREE_FILES", capacity.files)
         .map_max_entries("DIRECTORIES", capacity.directories)
         .map_max_entries("LISTENERS", targets * LISTENER_WORDS)
         .map_max_entries("TRANSFERS_OTHER", targets * OTHER_PER_TARGET)
         .map_max_entries("RESULTS", targets * results)
         .map_max_entries("FILES_OTHER", targets)
         .map_max_entries("COUNTERS", targets * COUNTERS)
-        .load(OBJECT)
-        .map_err(|error| ProbeError::from_bpf("create its maps", &error))
+        .load(&object)
+        .map_err(|error| ProbeError::from_bpf("create its maps", &error))?;
+    places::begin(&mut ebpf)?;
+    if features.fetch == 0 {
+        Places::Transfers.give_all(&mut ebpf, capacity.transfers)?;
+        Places::Files.give_all(&mut ebpf, capacity.files)?;
+    }
+    Ok(ebpf)
 }
 
 #[allow(clippy::cast_possible_truncation)] // 21
@@ -103,50 +134,6 @@ fn syscall_tables() -> Result<(SyscallTable, SyscallTable), ProbeError> {
 fn load_resolver(ebpf: &mut Ebpf, btf: &Btf) -> Result<(), ProbeError> {
     let program: &mut Iter = program_mut(ebpf, "resolve_target")?;
     program.load("task", btf).map_err(|error| load_error("resolve_target", &error))
-}
-
-/// Loads and attaches; returns what is to be said of it, as the rest of a sentence.
-fn attach_leg(ebpf: &mut Ebpf, btf: &Btf, leg: Leg) -> Result<String, ProbeError> {
-    match leg {
-        Leg::Raw => {
-            let program: &mut BtfTracePoint = program_mut(ebpf, "raw_sys_exit")?;
-            program.load("sys_exit", btf).map_err(|error| load_error("raw_sys_exit", &error))?;
-            program.attach().map_err(|error| ProbeError::from_bpf("attach to sys_exit", &error))?;
-            Ok(String::new())
-        }
-        Leg::Tracepoint => {
-            let program: &mut TracePoint = program_mut(ebpf, "tracepoint_sys_exit")?;
-            program.load().map_err(|error| load_error("tracepoint_sys_exit", &error))?;
-            let mut missing = Vec::new();
-            for name in tracepoints() {
-                if !has_tracepoint(&name) {
-                    missing.push(name);
-                    continue;
-                }
-                program
-                    .attach("syscalls", &name)
-                    .map_err(|error| ProbeError::from_bpf(format!("attach to syscalls:{name}"), &error))?;
-            }
-            Ok(if missing.is_empty() { String::new() } else { format!("; this kernel has no {}", missing.join(", ")) })
-        }
-    }
-}
-
-/// Names under `events/syscalls`, those that only tell of listeners and io_uring last.
-fn tracepoints() -> Vec<String> {
-    Syscall::ALL
-        .iter()
-        .map(|syscall| match syscall {
-            Syscall::Sendfile => "sendfile64",
-            other => other.name(),
-        })
-        .chain(["listen", "io_uring_enter"])
-        .map(|name| format!("sys_exit_{name}"))
-        .collect()
-}
-
-fn has_tracepoint(name: &str) -> bool {
-    TRACEFS.iter().any(|root| Path::new(root).join("events/syscalls").join(name).is_dir())
 }
 
 pub(super) fn program_mut<'a, P>(ebpf: &'a mut Ebpf, name: &str) -> Result<&'a mut P, ProbeError>

@@ -1,12 +1,16 @@
 //! The kernel side as the agent sees it: load, attach, watch a process, read the maps. The only place that knows of
 //! maps; everything after it works on [`Snapshot`]s.
 
+mod attach;
 mod batch;
 mod error;
 mod evict;
+mod kernel;
+mod kfunc;
 mod layout;
 mod leg;
 mod load;
+mod places;
 mod read;
 mod release;
 mod resolve;
@@ -14,11 +18,12 @@ mod targets;
 
 use std::collections::BTreeSet;
 
-use agent_ebpf::{FileBytes, FileKey, PORTS_PER_WORD};
+use agent_ebpf::{FileCounts, FileKey, PORTS_PER_WORD};
 use aya::{Ebpf, maps::Array};
 pub use error::ProbeError;
 pub use layout::{Layout, VMLINUX};
-pub use leg::{Candidate, KernelFacts, Leg, LegChoice, candidates};
+pub use kernel::{KernelFacts, Preemption};
+pub use leg::{Candidate, Leg, LegChoice, candidates};
 
 use crate::snapshot::{File, Snapshot};
 
@@ -31,13 +36,13 @@ pub struct Probe {
     capacity: Capacity,
 }
 
-/// A file's counts at one moment.
+/// Counts of a file and a port at one moment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct FileCount {
     /// Whose file.
     pub slot: Slot,
     key: FileKey,
-    moved: FileBytes,
+    counts: FileCounts,
 }
 
 /// How full a map is.
@@ -132,29 +137,26 @@ impl Probe {
     /// What the kernel said.
     pub fn release(&mut self, slot: Slot) -> Result<(), ProbeError> {
         self.targets.remove(&mut self.ebpf, slot)?;
-        targets::wait_for_running_programs();
         release::clear(&mut self.ebpf, slot.0)?;
         self.targets.free(slot);
         Ok(())
     }
 
-    /// Every file of every target, with what moved so far.
+    /// Every entry of the table of files, of every target, with what moved so far.
     ///
     /// # Errors
     /// What the kernel said.
     pub fn files(&self) -> Result<Vec<FileCount>, ProbeError> {
-        let files = evict::files(&self.ebpf)?.into_iter();
-        Ok(files
-            .filter_map(|(key, moved)| Some(FileCount { slot: Slot(u16::try_from(key.target).ok()?), key, moved }))
-            .collect())
+        evict::files(&self.ebpf)
     }
 
-    /// Takes a file out of the kernel's table, if nothing moved since it was `seen`: its counts are the caller's now.
+    /// Takes those entries out of the kernel's table to which nothing was added since they were `seen`: their counts are
+    /// the caller's now.
     ///
     /// # Errors
     /// What the kernel said.
-    pub fn take_file(&mut self, seen: &FileCount) -> Result<Option<File>, ProbeError> {
-        evict::take(&mut self.ebpf, &seen.key, &seen.moved)
+    pub fn take_files(&mut self, seen: &[&FileCount]) -> Result<Vec<File>, ProbeError> {
+        evict::take(&mut self.ebpf, seen)
     }
 
     /// Forgets the names of directories in which no file of the table lies.

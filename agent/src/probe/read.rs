@@ -3,9 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use agent_ebpf::{
-    Counter, Directory as DirectoryValue, ENDPOINTS, Endpoint, FLAG_MSG_ZEROCOPY, FileBytes, FileKey, FileValue,
-    InodeKey, LISTENER_WORDS, PORTS_PER_WORD, RESULTS_PER_SYSCALL, SIZE_BUCKETS, Syscall, Tally, TransferKey,
-    TransferValue, counter_index, other_index, result_index,
+    Counter, Directory as DirectoryValue, ENDPOINTS, Endpoint, FLAG_MSG_ZEROCOPY, FLAG_TLS, FileBytes, FileCounts,
+    FileKey, FilePath, FileValue, InodeKey, LISTENER_WORDS, PORT_NONE, PORTS_PER_WORD, RESULTS_PER_SYSCALL,
+    SIZE_BUCKETS, Syscall, Tally, TransferKey, TransferValue, counter_index, other_index, result_index,
 };
 use aya::{
     Ebpf, Pod,
@@ -16,8 +16,9 @@ use super::{
     Capacity, ProbeError, Usage,
     batch::{for_each, for_each_from},
     load::{Borrowed, map},
+    places::Places,
 };
-use crate::snapshot::{CallResult, Directory, File, OtherTransfer, Snapshot, Transfer, TransferId};
+use crate::snapshot::{CallResult, Directory, File, OtherTransfer, Sent, Snapshot, Transfer, TransferId};
 
 #[allow(clippy::cast_possible_truncation)] // 21 calls
 const RESULTS_PER_TARGET: u32 = Syscall::ALL.len() as u32 * RESULTS_PER_SYSCALL;
@@ -39,21 +40,36 @@ pub(super) fn snapshot(ebpf: &Ebpf, slot: u16) -> Result<Snapshot, ProbeError> {
 }
 
 pub(super) fn transfers(ebpf: &Ebpf, slot: u16) -> Result<Vec<Transfer>, ProbeError> {
-    let mut read = Vec::new();
-    for_each(ebpf, "TRANSFERS", |key: &TransferKey, values: &[TransferValue]| {
-        let Some(id) = (key.target == slot).then(|| transfer_id(key)).flatten() else { return };
-        let mut transfer = Transfer { id, bytes: 0, carried_file_bytes: 0, sizes: [0; SIZE_BUCKETS] };
-        for value in values {
-            transfer.bytes += value.bytes;
-            transfer.carried_file_bytes += value.carried_file_bytes;
-            for (sum, calls) in transfer.sizes.iter_mut().zip(value.sizes) {
-                *sum += calls;
-            }
+    let mut keys = Vec::new();
+    for_each(ebpf, "TRANSFER_KEYS", |key: &TransferKey, index: &[u32]| {
+        if let Some(id) = (key.target == slot).then(|| transfer_id(key)).flatten() {
+            keys.push((index[0], id));
         }
-        read.push(transfer);
     })?;
-    read.sort_by_key(|transfer| transfer.id);
+    keys.sort_unstable_by_key(|(index, _)| *index);
+    let mut read = Vec::with_capacity(keys.len());
+    let mut keys = keys.into_iter().peekable();
+    let used = Places::Transfers.used(ebpf)?;
+    for_each_from(ebpf, "TRANSFERS", 0, used, |index, values: &[TransferValue]| {
+        if let Some((_, id)) = keys.next_if(|(next, _)| *next == index) {
+            read.push(sum(id, values));
+        }
+    })?;
+    read.retain(|transfer| transfer.bytes > 0);
+    read.sort_unstable_by_key(|transfer| transfer.id);
     Ok(read)
+}
+
+fn sum(id: TransferId, values: &[TransferValue]) -> Transfer {
+    let mut transfer = Transfer { id, bytes: 0, carried_file_bytes: 0, sizes: [0; SIZE_BUCKETS] };
+    for value in values {
+        transfer.bytes += value.bytes;
+        transfer.carried_file_bytes += value.carried_file_bytes;
+        for (sum, calls) in transfer.sizes.iter_mut().zip(value.sizes) {
+            *sum += calls;
+        }
+    }
+    transfer
 }
 
 fn transfer_id(key: &TransferKey) -> Option<TransferId> {
@@ -63,6 +79,7 @@ fn transfer_id(key: &TransferKey) -> Option<TransferId> {
         sink: Endpoint::from_u8(key.sink)?,
         port: key.port,
         msg_zerocopy: key.flags & FLAG_MSG_ZEROCOPY != 0,
+        tls: key.flags & FLAG_TLS != 0,
     })
 }
 
@@ -111,7 +128,7 @@ fn results(ebpf: &Ebpf, slot: u16) -> Result<Vec<CallResult>, ProbeError> {
 /// Entries are counted by reading the keys: the kernel keeps no number of them.
 pub(super) fn usage(ebpf: &Ebpf, capacity: Capacity) -> Result<Vec<Usage>, ProbeError> {
     let (mut transfers, mut files, mut directories) = (0, 0, 0);
-    for_each(ebpf, "TRANSFERS", |_: &TransferKey, _: &[TransferValue]| transfers += 1)?;
+    for_each(ebpf, "TRANSFER_KEYS", |_: &TransferKey, _: &[u32]| transfers += 1)?;
     for_each(ebpf, "FILES", |_: &FileKey, _: &[FileValue]| files += 1)?;
     for_each(ebpf, "DIRECTORIES", |_: &InodeKey, _: &[DirectoryValue]| directories += 1)?;
     Ok(vec![
@@ -122,24 +139,68 @@ pub(super) fn usage(ebpf: &Ebpf, capacity: Capacity) -> Result<Vec<Usage>, Probe
 }
 
 fn files(ebpf: &Ebpf, slot: u16) -> Result<Vec<File>, ProbeError> {
-    let mut read = Vec::new();
+    let mut keys = Vec::new();
     for_each(ebpf, "FILES", |key: &FileKey, values: &[FileValue]| {
         if key.target == u32::from(slot) {
-            let value = &values[0];
-            read.push(File { inode: key.inode, moved: value.moved, directory: value.parent, name: text(&value.name) });
+            keys.push((*key, values[0]));
         }
     })?;
-    read.sort_by_key(|file| file.inode);
-    Ok(read)
+    let counts = file_counts(ebpf)?;
+    let mut files: BTreeMap<InodeKey, File> = BTreeMap::new();
+    for (key, value) in keys {
+        let counts = counts.get(value.index as usize).copied().unwrap_or_default();
+        add_file(&mut files, &key, &value, &counts);
+    }
+    Ok(files.into_values().collect())
+}
+
+/// The counts at every place that was ever given out.
+pub(super) fn file_counts(ebpf: &Ebpf) -> Result<Vec<FileCounts>, ProbeError> {
+    let used = Places::Files.used(ebpf)?;
+    let mut counts = Vec::with_capacity(used as usize);
+    for_each_from(ebpf, "FILE_COUNTS", 0, used, |_, values: &[FileCounts]| counts.push(values[0]))?;
+    Ok(counts)
+}
+
+/// Adds an entry of the table to those of its file.
+pub(super) fn add_file(
+    files: &mut BTreeMap<InodeKey, File>,
+    key: &FileKey,
+    value: &FileValue,
+    counts: &FileCounts,
+) {
+    let file = files.entry(key.inode).or_insert_with(|| File {
+        inode: key.inode,
+        moved: FileBytes::default(),
+        directory: value.parent,
+        name: text(&value.name),
+        sent: BTreeMap::new(),
+    });
+    add_moved(&mut file.moved, counts);
+    if key.port != PORT_NONE {
+        let bytes = |path: FilePath| counts.paths[path as usize].bytes;
+        let sent = Sent {
+            zero_copy: bytes(FilePath::ZeroCopyRead),
+            carried: bytes(FilePath::Carried),
+            copied: bytes(FilePath::SentCopied),
+        };
+        if sent != Sent::default() {
+            *file.sent.entry(key.port).or_default() += sent;
+        }
+    }
+}
+
+fn add_moved(sum: &mut FileBytes, counts: &FileCounts) {
+    for (path, tally) in counts.paths.iter().take(sum.bytes.len()).enumerate() {
+        sum.bytes[path] += tally.bytes;
+        sum.calls[path] += tally.calls;
+    }
 }
 
 fn files_other(ebpf: &Ebpf, slot: u16) -> Result<FileBytes, ProbeError> {
     let mut sum = FileBytes::default();
-    for value in per_cpu::<FileBytes>(ebpf, "FILES_OTHER", u32::from(slot))? {
-        for i in 0..sum.bytes.len() {
-            sum.bytes[i] += value.bytes[i];
-            sum.calls[i] += value.calls[i];
-        }
+    for value in per_cpu::<FileCounts>(ebpf, "FILES_OTHER", u32::from(slot))? {
+        add_moved(&mut sum, &value);
     }
     Ok(sum)
 }

@@ -92,7 +92,7 @@ fn segments_outside_of_the_log_directories_are_no_topics() {
 fn counted(syscall: Syscall, source: Endpoint, sink: Endpoint, port: u32, bytes: u64) -> Counted {
     let mut sizes = [0; SIZE_BUCKETS];
     sizes[12] = 1;
-    Counted { id: TransferId { syscall, source, sink, port, msg_zerocopy: false }, bytes, carried_file_bytes: 0, sizes }
+    Counted { id: TransferId { syscall, source, sink, port, msg_zerocopy: false, tls: false }, bytes, carried_file_bytes: 0, sizes }
 }
 
 fn sent(syscall: Syscall, source: Endpoint, bytes: u64) -> Counted {
@@ -242,6 +242,7 @@ fn any_file() -> impl Strategy<Value = File> {
             moved: FileBytes { bytes, calls: [1, 1, 1] },
             directory: InodeKey { inode: 100 + directory, device: 1, generation: 0 },
             name: if segment { "00000000000000000000.log".to_owned() } else { "checkpoint".to_owned() },
+            sent: BTreeMap::new(),
         },
     )
 }

@@ -1,0 +1,91 @@
+//! From programs to hooks: each leg's own way.
+
+use agent_ebpf::{Syscall, features::FEXIT_STUBS};
+use aya::{
+    Btf, Ebpf,
+    maps::ProgramArray,
+    programs::{BtfTracePoint, FExit, TracePoint},
+};
+
+use super::{
+    Leg, ProbeError,
+    error::missing,
+    kernel::{has_tracepoint, syscall_function},
+    load::{load_error, map_mut, program_mut},
+};
+
+/// Loads and attaches; returns what is to be said of it, as the rest of a sentence.
+pub(super) fn attach(ebpf: &mut Ebpf, btf: &Btf, leg: Leg) -> Result<String, ProbeError> {
+    match leg {
+        Leg::Raw => raw(ebpf, btf).map(|()| String::new()),
+        Leg::Tracepoint => tracepoint(ebpf).map(|missing| note(&missing)),
+        Leg::Fexit => fexit(ebpf, btf).map(|missing| note(&missing)),
+    }
+}
+
+fn note(missing: &[String]) -> String {
+    if missing.is_empty() { String::new() } else { format!("; this kernel has no {}", missing.join(", ")) }
+}
+
+fn raw(ebpf: &mut Ebpf, btf: &Btf) -> Result<(), ProbeError> {
+    let program: &mut BtfTracePoint = program_mut(ebpf, "raw_sys_exit")?;
+    program.load("sys_exit", btf).map_err(|error| load_error("raw_sys_exit", &error))?;
+    program.attach().map_err(|error| ProbeError::from_bpf("attach to sys_exit", &error))?;
+    Ok(())
+}
+
+/// Returns the tracepoints that this kernel lacks.
+fn tracepoint(ebpf: &mut Ebpf) -> Result<Vec<String>, ProbeError> {
+    let program: &mut TracePoint = program_mut(ebpf, "tracepoint_sys_exit")?;
+    program.load().map_err(|error| load_error("tracepoint_sys_exit", &error))?;
+    let mut missing = Vec::new();
+    for name in calls().map(|call| format!("sys_exit_{call}")) {
+        if !has_tracepoint(&name) {
+            missing.push(name);
+            continue;
+        }
+        program
+            .attach("syscalls", &name)
+            .map_err(|error| ProbeError::from_bpf(format!("attach to syscalls:{name}"), &error))?;
+    }
+    Ok(missing)
+}
+
+/// Returns the functions that this kernel lacks. Should one hook be refused half-way, the others go with the programs.
+fn fexit(ebpf: &mut Ebpf, btf: &Btf) -> Result<Vec<String>, ProbeError> {
+    const MAIN: &str = "fexit_main";
+    let (functions, missing): (Vec<_>, Vec<_>) = calls()
+        .map(syscall_function)
+        .partition(|function| btf.id_by_type_name_kind(function, aya_obj::btf::BtfKind::Func).is_ok());
+    let Some((first, others)) = functions.split_first() else { return Err(no_function(&missing)) };
+    let main: &mut FExit = program_mut(ebpf, MAIN)?;
+    main.load(first, btf).map_err(|error| load_error(MAIN, &error))?;
+    let descriptor = main.fd().and_then(|fd| fd.try_clone().map_err(Into::into));
+    let descriptor = descriptor.map_err(|error| ProbeError::failed("use the program fexit_main", &error))?;
+    let mut programs: ProgramArray<_> = map_mut(ebpf, "PROGRAMS")?;
+    programs.set(0, &descriptor, 0).map_err(|error| ProbeError::from_bpf("use the map PROGRAMS", &error))?;
+    // The first one last: until then its program is only jumped to.
+    for (stub, function) in (0..FEXIT_STUBS).map(|stub| format!("fexit_{stub:02}")).zip(others) {
+        let program: &mut FExit = program_mut(ebpf, &stub)?;
+        program.load(function, btf).map_err(|error| load_error(&stub, &error))?;
+        program.attach().map_err(|error| ProbeError::from_bpf(format!("attach to {function}"), &error))?;
+    }
+    let main: &mut FExit = program_mut(ebpf, MAIN)?;
+    main.attach().map_err(|error| ProbeError::from_bpf(format!("attach to {first}"), &error))?;
+    Ok(missing)
+}
+
+fn no_function(names: &[String]) -> ProbeError {
+    names.first().map_or_else(|| missing("fexit"), |name| ProbeError::UnknownLayout { member: name.clone() })
+}
+
+/// The kernel's names of the calls to hook, those that only tell of listeners and io_uring last.
+fn calls() -> impl Iterator<Item = &'static str> {
+    Syscall::ALL
+        .iter()
+        .map(|syscall| match syscall {
+            Syscall::Sendfile => "sendfile64",
+            other => other.name(),
+        })
+        .chain(["listen", "io_uring_enter"])
+}

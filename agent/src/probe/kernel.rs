@@ -1,0 +1,220 @@
+//! What the running kernel allows: facts for the decision on a leg, and for the program itself.
+
+use std::{fs, path::Path};
+
+use agent_ebpf::{
+    Features,
+    features::{KFUNC_CAST, KFUNC_PREEMPT_DISABLE},
+};
+
+use super::{Layout, Leg};
+
+/// Where the kernel lists its tracepoints, in the order in which to look.
+const TRACEFS: [&str; 2] = ["/sys/kernel/tracing", "/sys/kernel/debug/tracing"];
+
+/// What the decision needs to know of a kernel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct KernelFacts {
+    /// Its BTF describes the raw tracepoint (`btf_trace_sys_exit`).
+    pub raw_sys_exit: bool,
+    /// Its BTF has the helper for saved registers (`bpf_task_pt_regs`, Linux 5.15).
+    pub task_pt_regs: bool,
+    /// tracefs is mounted and has `events/syscalls`.
+    pub syscall_tracepoints: bool,
+    /// Its BTF describes the functions that are its system calls (`__x64_sys_read`).
+    pub syscall_functions: bool,
+    /// BPF trampolines can be put at its functions' ends (`bpf_trampoline_link_prog`, Linux 5.5).
+    pub trampolines: bool,
+    /// It says that it is locked down.
+    pub lockdown: bool,
+    /// Whether a thread can be preempted inside the kernel.
+    pub preemption: Preemption,
+}
+
+/// Whether a thread can be preempted inside the kernel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Preemption {
+    /// `preempt=none` or `voluntary`, or a kernel built so.
+    Never,
+    /// `preempt=full` or `lazy`, or a real-time kernel.
+    Possible,
+    /// Nothing says so.
+    Unknown,
+}
+
+impl KernelFacts {
+    /// A kernel that allows everything.
+    #[cfg(test)]
+    pub(super) const ALL: Self = Self {
+        raw_sys_exit: true,
+        task_pt_regs: true,
+        syscall_tracepoints: true,
+        syscall_functions: true,
+        trampolines: true,
+        lockdown: false,
+        preemption: Preemption::Never,
+    };
+
+    /// A kernel that allows nothing.
+    #[cfg(test)]
+    pub(super) const NOTHING: Self = Self {
+        raw_sys_exit: false,
+        task_pt_regs: false,
+        syscall_tracepoints: false,
+        syscall_functions: false,
+        trampolines: false,
+        lockdown: true,
+        preemption: Preemption::Unknown,
+    };
+
+    /// Of the running kernel, whose types are `layout`.
+    pub(super) fn of_this_machine(layout: &Layout) -> Self {
+        Self {
+            syscall_tracepoints: has_tracepoint("sys_exit_read"),
+            lockdown: fs::read_to_string("/sys/kernel/security/lockdown").is_ok_and(|modes| is_locked_down(&modes)),
+            preemption: preemption(&PreemptionSources::of_this_machine()),
+            ..Self::of_types(layout)
+        }
+    }
+
+    /// Those that its types tell.
+    pub(super) fn of_types(layout: &Layout) -> Self {
+        Self {
+            raw_sys_exit: layout.has("btf_trace_sys_exit"),
+            task_pt_regs: layout.has("bpf_task_pt_regs"),
+            syscall_tracepoints: false,
+            syscall_functions: layout.has(&syscall_function("read")),
+            trampolines: layout.has("bpf_trampoline_link_prog"),
+            lockdown: false,
+            preemption: Preemption::Unknown,
+        }
+    }
+}
+
+/// What the program may do on a kernel with these types, hooked by this leg. `fetch` is not told by types.
+pub(super) fn features(layout: &Layout, leg: Leg, preemption: Preemption, fetch: bool) -> Features {
+    let casts = layout.has(KFUNC_CAST.name);
+    // A tracepoint's programs run with preemption disabled, or, on kernels where that is no longer so, are not run again on
+    // this CPU until they are through (`prog->active`, kernel/trace/bpf_trace.c).
+    let preemptible = leg == Leg::Fexit && preemption != Preemption::Never;
+    let disable_preemption = preemptible && layout.has(KFUNC_PREEMPT_DISABLE.name);
+    Features {
+        typed_task: u32::from(layout.has("bpf_get_current_task_btf")),
+        casts: u32::from(casts),
+        exclusive: u32::from(!preemptible || disable_preemption),
+        fetch: u32::from(fetch),
+        disable_preemption: u32::from(disable_preemption),
+    }
+}
+
+/// The kernel's function that is this system call, as `SYSCALL_DEFINE` of the machine's architecture names it.
+pub(super) fn syscall_function(name: &str) -> String {
+    let prefix = if cfg!(target_arch = "aarch64") { "__arm64_sys_" } else { "__x64_sys_" };
+    format!("{prefix}{name}")
+}
+
+pub(super) fn has_tracepoint(name: &str) -> bool {
+    TRACEFS.iter().any(|root| Path::new(root).join("events/syscalls").join(name).is_dir())
+}
+
+/// `none [integrity] confidentiality`: the mode in force is in brackets.
+fn is_locked_down(modes: &str) -> bool {
+    modes.contains('[') && !modes.contains("[none]")
+}
+
+/// Texts that tell how a kernel preempts.
+#[derive(Clone, Debug, Default)]
+struct PreemptionSources {
+    /// `uname -v`.
+    version: String,
+    /// `/sys/kernel/debug/sched/preempt`: `none (voluntary) full`.
+    mode: Option<String>,
+    /// `/proc/cmdline`.
+    command_line: String,
+    /// The kernel's configuration, as far as it can be read.
+    config: Option<String>,
+}
+
+impl PreemptionSources {
+    fn of_this_machine() -> Self {
+        let uname = rustix::system::uname();
+        let release = uname.release().to_string_lossy().into_owned();
+        Self {
+            version: uname.version().to_string_lossy().into_owned(),
+            mode: fs::read_to_string("/sys/kernel/debug/sched/preempt").ok(),
+            command_line: fs::read_to_string("/proc/cmdline").unwrap_or_default(),
+            config: fs::read_to_string(format!("/boot/config-{release}")).ok().or_else(own_config),
+        }
+    }
+}
+
+/// `/proc/config.gz`.
+fn own_config() -> Option<String> {
+    let mut config = String::new();
+    let file = fs::File::open("/proc/config.gz").ok()?;
+    std::io::Read::read_to_string(&mut flate2::read::GzDecoder::new(file), &mut config).ok()?;
+    Some(config)
+}
+
+fn preemption(sources: &PreemptionSources) -> Preemption {
+    let of_mode = |mode: &str| match mode {
+        "none" | "voluntary" => Preemption::Never,
+        _ => Preemption::Possible,
+    };
+    if !sources.version.contains("PREEMPT") {
+        return Preemption::Never;
+    }
+    if !sources.version.contains("PREEMPT_DYNAMIC") {
+        return Preemption::Possible;
+    }
+    let in_force = sources.mode.as_deref().and_then(|modes| modes.split(['(', ')']).nth(1));
+    let asked_for = sources.command_line.split_whitespace().filter_map(|word| word.strip_prefix("preempt=")).last();
+    if let Some(mode) = in_force.or(asked_for) {
+        return of_mode(mode);
+    }
+    let built = |option: &str| {
+        sources.config.as_deref().is_some_and(|config| config.lines().any(|line| line == format!("{option}=y")))
+    };
+    if built("CONFIG_PREEMPT_NONE") || built("CONFIG_PREEMPT_VOLUNTARY") {
+        Preemption::Never
+    } else if sources.config.is_some() {
+        Preemption::Possible
+    } else {
+        Preemption::Unknown
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn preemption_is_told_by_whatever_can_be_read() {
+        let dynamic = PreemptionSources { version: "#1 SMP PREEMPT_DYNAMIC Debian".to_owned(), ..Default::default() };
+        let text = |text: &str| Some(text.to_owned());
+        let cases = [
+            (PreemptionSources { version: "#1 SMP Debian 5.10".to_owned(), ..Default::default() }, Preemption::Never),
+            (PreemptionSources { version: "#1 SMP PREEMPT_RT".to_owned(), ..Default::default() }, Preemption::Possible),
+            (PreemptionSources { version: "#1 SMP PREEMPT".to_owned(), ..Default::default() }, Preemption::Possible),
+            (PreemptionSources { mode: text("none (voluntary) full \n"), ..dynamic.clone() }, Preemption::Never),
+            (PreemptionSources { mode: text("none voluntary (full) lazy"), ..dynamic.clone() }, Preemption::Possible),
+            (
+                PreemptionSources { command_line: "quiet preempt=full x".to_owned(), ..dynamic.clone() },
+                Preemption::Possible,
+            ),
+            (PreemptionSources { command_line: "preempt=none".to_owned(), ..dynamic.clone() }, Preemption::Never),
+            (PreemptionSources { config: text("CONFIG_PREEMPT_VOLUNTARY=y\n"), ..dynamic.clone() }, Preemption::Never),
+            (PreemptionSources { config: text("CONFIG_PREEMPT_LAZY=y\n"), ..dynamic.clone() }, Preemption::Possible),
+            (dynamic, Preemption::Unknown),
+        ];
+        for (sources, expected) in cases {
+            assert_eq!(preemption(&sources), expected, "{sources:?}");
+        }
+    }
+
+    #[test]
+    fn lockdown_is_what_is_in_brackets() {
+        assert!(is_locked_down("none [integrity] confidentiality\n"));
+        assert!(!is_locked_down("[none] integrity confidentiality\n"));
+    }
+}

@@ -251,10 +251,7 @@ impl Snapshot {
         }
         let mut files: BTreeMap<InodeKey, File> = self.files.into_iter().map(|file| (file.inode, file)).collect();
         for theirs in &other.files {
-            files
-                .entry(theirs.inode)
-                .and_modify(|ours| ours.add(theirs))
-                .or_insert_with(|| theirs.clone());
+            files.entry(theirs.inode).and_modify(|ours| ours.add(theirs)).or_insert_with(|| theirs.clone());
         }
         self.files = files.into_values().collect();
         add_file_bytes(&mut self.files_other, &other.files_other);

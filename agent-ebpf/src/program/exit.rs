@@ -129,7 +129,7 @@ fn on_counted(task: *const u8, slot: u32, ids: u64, call: &Call, syscall: Syscal
         Class::InKernel => ends.second = Object::of(task, slot, second),
     }
     let bytes = match syscall {
-        Syscall::Sendmmsg | Syscall::Recvmmsg => messages::bytes(slot, ids, call, ret as u64),
+        Syscall::Sendmmsg | Syscall::Recvmmsg => messages::bytes(slot, call, ret as u64),
         _ => ret as u64,
     };
     account::moved(slot, ids, code, &ends, bytes);

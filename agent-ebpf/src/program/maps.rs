@@ -2,8 +2,8 @@
 
 use agent_ebpf::{
     COUNTERS as COUNTERS_PER_TARGET, Directory, FileCounts, FileKey, FileValue, InodeKey, LISTENER_WORDS,
-    OTHER_PER_TARGET, PORTS_PER_WORD, RESULTS_PER_SYSCALL, Resolve, STATE_WORDS, TARGET_BUCKETS, THREADS as THREAD_ENTRIES,
-    Tally, Target, Thread, TransferKey, TransferValue, syscall::SYSCALLS,
+    OTHER_PER_TARGET, PORTS_PER_WORD, RESULTS_PER_SYSCALL, Resolve, STATE_WORDS, TARGET_BUCKETS,
+    THREADS as THREAD_ENTRIES, Tally, Target, Thread, TransferKey, TransferValue, syscall::SYSCALLS,
 };
 use aya_ebpf::{
     macros::map,
@@ -57,9 +57,6 @@ pub(crate) static RECENT_FILES: PerCpuArray<RecentFile> = PerCpuArray::with_max_
 /// Names too large for the stack (512 bytes) are made here before they are inserted.
 #[map]
 pub(crate) static SCRATCH: Array<Scratch> = Array::with_max_entries(super::naming::SCRATCHES, 0);
-/// Messages of `sendmmsg` and `recvmmsg` are copied here.
-#[map]
-pub(crate) static MESSAGES: PerCpuArray<[u64; super::messages::CHUNK_WORDS]> = PerCpuArray::with_max_entries(1, 0);
 
 /// The leg `fexit`: one program for all the functions that it hooks.
 #[map]

@@ -140,5 +140,6 @@ fn new_index(free: &Queue<u32>, next: u32) -> Option<u32> {
     if !has(|features| &features.fetch) {
         return None;
     }
-    Some(take_next(STATE.get_ptr_mut(next)?) as u32)
+    let index = take_next(STATE.get_ptr_mut(next)?);
+    if index < u32::MAX as u64 { Some(index as u32) } else { None }
 }

@@ -8,18 +8,18 @@ use aya::{
 };
 
 use super::{
-    Leg, ProbeError,
+    Layout, Leg, ProbeError,
     error::missing,
     kernel::{has_tracepoint, syscall_function},
     load::{load_error, map_mut, program_mut},
 };
 
 /// Loads and attaches; returns what is to be said of it, as the rest of a sentence.
-pub(super) fn attach(ebpf: &mut Ebpf, btf: &Btf, leg: Leg) -> Result<String, ProbeError> {
+pub(super) fn attach(ebpf: &mut Ebpf, layout: &Layout, btf: &Btf, leg: Leg) -> Result<String, ProbeError> {
     match leg {
         Leg::Raw => raw(ebpf, btf).map(|()| String::new()),
         Leg::Tracepoint => tracepoint(ebpf).map(|missing| note(&missing)),
-        Leg::Fexit => fexit(ebpf, btf).map(|missing| note(&missing)),
+        Leg::Fexit => fexit(ebpf, layout, btf).map(|missing| note(&missing)),
     }
 }
 
@@ -52,11 +52,10 @@ fn tracepoint(ebpf: &mut Ebpf) -> Result<Vec<String>, ProbeError> {
 }
 
 /// Returns the functions that this kernel lacks. Should one hook be refused half-way, the others go with the programs.
-fn fexit(ebpf: &mut Ebpf, btf: &Btf) -> Result<Vec<String>, ProbeError> {
+fn fexit(ebpf: &mut Ebpf, layout: &Layout, btf: &Btf) -> Result<Vec<String>, ProbeError> {
     const MAIN: &str = "fexit_main";
-    let (functions, missing): (Vec<_>, Vec<_>) = calls()
-        .map(syscall_function)
-        .partition(|function| btf.id_by_type_name_kind(function, aya_obj::btf::BtfKind::Func).is_ok());
+    let (functions, missing): (Vec<_>, Vec<_>) =
+        calls().map(syscall_function).partition(|function| layout.has_function(function));
     let Some((first, others)) = functions.split_first() else { return Err(no_function(&missing)) };
     let main: &mut FExit = program_mut(ebpf, MAIN)?;
     main.load(first, btf).map_err(|error| load_error(MAIN, &error))?;

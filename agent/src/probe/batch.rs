@@ -14,7 +14,10 @@ use aya::{
 use super::{ProbeError, error::missing};
 
 /// `enum bpf_cmd` in include/uapi/linux/bpf.h.
+const BPF_MAP_LOOKUP_ELEM: libc::c_long = 1;
 const BPF_MAP_LOOKUP_BATCH: libc::c_long = 24;
+/// include/linux/errno.h: what a kind of map answers that has no batches, as per-CPU arrays before Linux 5.13.
+const ENOTSUPP: i32 = 524;
 /// Bytes of values at a call, at first: few calls, and little memory on hosts with many CPUs.
 const BATCH_BYTES: usize = 256 << 10;
 /// Entries at a call, at least, at first. A hash table's bucket must fit into one.
@@ -33,6 +36,17 @@ struct BatchAttr {
     count: u32,
     map_fd: u32,
     elem_flags: u64,
+    flags: u64,
+}
+
+/// `struct` of `union bpf_attr` for one element.
+#[repr(C)]
+#[derive(Default)]
+struct ElementAttr {
+    map_fd: u32,
+    padding: u32,
+    key: u64,
+    value: u64,
     flags: u64,
 }
 
@@ -70,11 +84,20 @@ pub(super) fn for_each_from<V: Pod>(
     count: u32,
     mut visit: impl FnMut(u32, &[V]),
 ) -> Result<(), ProbeError> {
+    if count == 0 {
+        return Ok(());
+    }
     let (map, per_cpu, cpus) = shape(ebpf, name)?;
     let mut batches = Batches::<u32, V>::new(map, per_cpu, cpus);
     batches.first = first;
     batches.most = count;
-    batches.run(|index, values| visit(*index, values)).map_err(|error| failed(name, &error))
+    let read = match batches.run(|index, values| visit(*index, values)) {
+        Err(error) if error.raw_os_error() == Some(ENOTSUPP) => {
+            Batches::<u32, V>::new(map, per_cpu, cpus).one_by_one(first..first.saturating_add(count), visit)
+        }
+        read => read,
+    };
+    read.map_err(|error| failed(name, &error))
 }
 
 struct Batches<'a, K, V> {
@@ -168,6 +191,29 @@ impl<'a, K: Pod, V: Pod> Batches<'a, K, V> {
         let is_whole = result.as_ref().err().is_none_or(|error| error.raw_os_error() == Some(libc::ENOENT));
         let count = if is_whole { usize::try_from(attributes.count).unwrap_or(0).min(self.entries) } else { 0 };
         (count, result)
+    }
+
+    /// Reads elements of an array that has no batches.
+    fn one_by_one(mut self, indices: std::ops::Range<u32>, mut visit: impl FnMut(u32, &[V])) -> io::Result<()> {
+        let mut values = Vec::with_capacity(self.cpus);
+        for index in indices {
+            let attributes = ElementAttr {
+                map_fd: self.map.fd().as_fd().as_raw_fd().unsigned_abs(),
+                key: (&raw const index) as u64,
+                value: self.values.as_mut_ptr() as u64,
+                ..ElementAttr::default()
+            };
+            let size = size_of::<ElementAttr>() as libc::c_long;
+            // SAFETY: the key is an index; the buffer holds this element on every CPU, and outlives the call.
+            let result = unsafe { libc::syscall(libc::SYS_bpf, BPF_MAP_LOOKUP_ELEM, &raw const attributes, size) };
+            match (result, io::Error::last_os_error()) {
+                (0, _) => self.visit(0, &mut values, &mut |_: &K, values: &[V]| visit(index, values)),
+                // Behind the end of the array.
+                (_, error) if error.raw_os_error() == Some(libc::ENOENT) => return Ok(()),
+                (_, error) => return Err(error),
+            }
+        }
+        Ok(())
     }
 
     fn visit(&self, entry: usize, values: &mut Vec<V>, visit: &mut impl FnMut(&K, &[V])) {

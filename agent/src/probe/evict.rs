@@ -60,11 +60,7 @@ pub(super) fn take(ebpf: &mut Ebpf, seen: &[&FileCount]) -> Result<Vec<File>, Pr
     Ok(files.into_values().collect())
 }
 
-fn remove_idle(
-    ebpf: &mut Ebpf,
-    seen: &[&FileCount],
-    taken: &mut Vec<(FileKey, FileValue)>,
-) -> Result<(), ProbeError> {
+fn remove_idle(ebpf: &mut Ebpf, seen: &[&FileCount], taken: &mut Vec<(FileKey, FileValue)>) -> Result<(), ProbeError> {
     let counts = file_counts(ebpf)?;
     let mut map: HashMap<_, FileKey, FileValue> = map_mut(ebpf, FILES)?;
     for seen in seen {

@@ -80,11 +80,11 @@ impl KernelFacts {
     /// Those that its types tell.
     pub(super) fn of_types(layout: &Layout) -> Self {
         Self {
-            raw_sys_exit: layout.has("btf_trace_sys_exit"),
-            task_pt_regs: layout.has("bpf_task_pt_regs"),
+            raw_sys_exit: layout.has_tracepoint("sys_exit"),
+            task_pt_regs: layout.has_function("bpf_task_pt_regs"),
             syscall_tracepoints: false,
-            syscall_functions: layout.has(&syscall_function("read")),
-            trampolines: layout.has("bpf_trampoline_link_prog"),
+            syscall_functions: layout.has_function(&syscall_function("read")),
+            trampolines: layout.has_function("bpf_trampoline_link_prog"),
             lockdown: false,
             preemption: Preemption::Unknown,
         }
@@ -93,13 +93,13 @@ impl KernelFacts {
 
 /// What the program may do on a kernel with these types, hooked by this leg. `fetch` is not told by types.
 pub(super) fn features(layout: &Layout, leg: Leg, preemption: Preemption, fetch: bool) -> Features {
-    let casts = layout.has(KFUNC_CAST.name);
+    let casts = layout.has_function(KFUNC_CAST.name);
     // A tracepoint's programs run with preemption disabled, or, on kernels where that is no longer so, are not run again on
     // this CPU until they are through (`prog->active`, kernel/trace/bpf_trace.c).
     let preemptible = leg == Leg::Fexit && preemption != Preemption::Never;
-    let disable_preemption = preemptible && layout.has(KFUNC_PREEMPT_DISABLE.name);
+    let disable_preemption = preemptible && layout.has_function(KFUNC_PREEMPT_DISABLE.name);
     Features {
-        typed_task: u32::from(layout.has("bpf_get_current_task_btf")),
+        typed_task: u32::from(layout.has_function("bpf_get_current_task_btf")),
         casts: u32::from(casts),
         exclusive: u32::from(!preemptible || disable_preemption),
         fetch: u32::from(fetch),

@@ -1,23 +1,22 @@
 //! The kernel's own functions that the program calls (kfuncs), which aya does not link, and instructions that not every
 //! kernel has.
 
-use std::{borrow::Cow, io};
+use std::io;
 
 use agent_ebpf::features::{KFUNCS, Kfunc};
-use aya::Btf;
-use aya_obj::btf::BtfKind;
+
+use super::Layout;
 
 /// `r0 = 0`, in place of a call of what the kernel lacks. No path leads there: see [`agent_ebpf::Features`].
 const NOTHING: [u8; 8] = [0xb7, 0, 0, 0, 0, 0, 0, 0];
 
 /// The object with the numbers that this kernel knows the functions by.
-pub(super) fn link<'a>(object: &'a [u8], btf: &Btf) -> Cow<'a, [u8]> {
+pub(super) fn link(object: &[u8], layout: &Layout) -> Vec<u8> {
     let mut linked = object.to_vec();
     for kfunc in KFUNCS {
-        let id = btf.id_by_type_name_kind(kfunc.name, BtfKind::Func).ok();
-        rewrite(&mut linked, kfunc, id);
+        rewrite(&mut linked, kfunc, layout.function(kfunc.name));
     }
-    Cow::Owned(linked)
+    linked
 }
 
 fn rewrite(object: &mut [u8], kfunc: Kfunc, id: Option<u32>) {
@@ -37,11 +36,11 @@ pub(super) fn has_fetch() -> bool {
     const BPF_PROG_LOAD: libc::c_long = 5;
     const SOCKET_FILTER: u32 = 1;
     const PROGRAM: [[u8; 8]; 5] = [
-        [0xb7, 2, 0, 0, 1, 0, 0, 0],                // r2 = 1
-        [0x7b, 0x2a, 0xf8, 0xff, 0, 0, 0, 0],       // *(u64 *)(r10 - 8) = r2
-        [0xdb, 0x2a, 0xf8, 0xff, 0x01, 0, 0, 0],    // r2 = fetch_add(*(r10 - 8), r2)
-        [0xb7, 0, 0, 0, 0, 0, 0, 0],                // r0 = 0
-        [0x95, 0, 0, 0, 0, 0, 0, 0],                // exit
+        [0xb7, 2, 0, 0, 1, 0, 0, 0],             // r2 = 1
+        [0x7b, 0x2a, 0xf8, 0xff, 0, 0, 0, 0],    // *(u64 *)(r10 - 8) = r2
+        [0xdb, 0x2a, 0xf8, 0xff, 0x01, 0, 0, 0], // r2 = fetch_add(*(r10 - 8), r2)
+        [0xb7, 0, 0, 0, 0, 0, 0, 0],             // r0 = 0
+        [0x95, 0, 0, 0, 0, 0, 0, 0],             // exit
     ];
     /// The beginning of `union bpf_attr` for this command.
     #[repr(C)]

@@ -1,69 +1,62 @@
 //! Where the running kernel keeps what the program reads, from the kernel's own BTF.
 
 use agent_ebpf::Offsets;
-use btfparse::{Error as BtfError, Offset, Readable, Result as BtfResult, TypeInformation};
 
-use super::error::ProbeError;
+use super::{
+    btf::{Btf, Kind},
+    error::ProbeError,
+};
 
 /// BTF of the running kernel.
 pub const VMLINUX: &str = "/sys/kernel/btf/vmlinux";
 
-struct Bytes<'a>(&'a [u8]);
-
-impl Readable for Bytes<'_> {
-    fn read(&self, offset: u64, buffer: &mut [u8]) -> BtfResult<()> {
-        let read = usize::try_from(offset).ok().and_then(|from| self.0.get(from..from.checked_add(buffer.len())?));
-        match read {
-            Some(bytes) => {
-                buffer.copy_from_slice(bytes);
-                Ok(())
-            }
-            None => Err(BtfError::new(btfparse::ErrorKind::IOError, "the type information ends too early")),
-        }
-    }
-}
-
 /// Types of a kernel.
 pub struct Layout {
-    types: TypeInformation,
+    types: Btf,
 }
 
 impl Layout {
-    /// Parses BTF as it lies in [`VMLINUX`].
+    /// Reads BTF as it lies in [`VMLINUX`].
     ///
     /// # Errors
     /// [`ProbeError::NoBtf`] if it is none.
     pub fn parse(btf: &[u8]) -> Result<Self, ProbeError> {
-        let types = TypeInformation::new(&Bytes(btf))
-            .map_err(|error| ProbeError::NoBtf { path: VMLINUX.to_owned(), reason: format!("{error:?}") })?;
-        Ok(Self { types })
+        let no_btf = |reason: &str| ProbeError::NoBtf { path: VMLINUX.to_owned(), reason: reason.to_owned() };
+        Ok(Self { types: Btf::parse(btf).map_err(no_btf)? })
     }
 
-    /// Whether there is a type or function of this name.
+    /// Whether there is a function of this name.
     #[must_use]
-    pub fn has(&self, name: &str) -> bool {
-        self.types.id_of(name).is_some()
+    pub fn has_function(&self, name: &str) -> bool {
+        self.function(name).is_some()
+    }
+
+    /// The number of the function of this name.
+    pub(super) fn function(&self, name: &str) -> Option<u32> {
+        self.types.id(name, Kind::Func)
+    }
+
+    /// Whether there is a raw tracepoint of this name.
+    #[must_use]
+    pub fn has_tracepoint(&self, name: &str) -> bool {
+        self.types.id(&format!("btf_trace_{name}"), Kind::Typedef).is_some()
     }
 
     /// Byte offset of `member` (a path such as `__sk_common.skc_num`) in `structure`.
     fn offset(&self, structure: &str, member: &str) -> Result<u32, ProbeError> {
         let unknown = || ProbeError::UnknownLayout { member: format!("{structure}.{member}") };
-        let id = self.types.id_of(structure).ok_or_else(unknown)?;
-        match self.types.offset_of(id, member) {
-            Ok((_, Offset::ByteOffset(offset))) => Ok(offset),
-            _ => Err(unknown()),
-        }
+        self.types.offset(structure, member).ok_or_else(unknown)
     }
 
     /// Its number in this BTF.
     fn id(&self, structure: &str) -> Result<u32, ProbeError> {
-        self.types.id_of(structure).ok_or_else(|| ProbeError::UnknownLayout { member: structure.to_owned() })
+        let unknown = || ProbeError::UnknownLayout { member: structure.to_owned() };
+        self.types.id(structure, Kind::Struct).ok_or_else(unknown)
     }
 
     fn size(&self, structure: &str) -> Result<u32, ProbeError> {
         let unknown = || ProbeError::UnknownLayout { member: structure.to_owned() };
-        let id = self.types.id_of(structure).ok_or_else(unknown)?;
-        self.types.size_of(id).ok().and_then(|size| u32::try_from(size).ok()).ok_or_else(unknown)
+        self.types.size(structure).ok_or_else(unknown)
     }
 
     /// What the program needs.

@@ -53,9 +53,9 @@ impl Leg {
             Self::Raw if !facts.raw_sys_exit => {
                 Some("this kernel's type information does not describe the tracepoint sys_exit")
             }
-            Self::Tracepoint if !facts.syscall_tracepoints => Some(
-                "tracefs is not mounted or has no system-call events: `mount -t tracefs none /sys/kernel/tracing`",
-            ),
+            Self::Tracepoint if !facts.syscall_tracepoints => {
+                Some("tracefs is not mounted or has no system-call events: `mount -t tracefs none /sys/kernel/tracing`")
+            }
             Self::Tracepoint if !facts.task_pt_regs => {
                 Some("this kernel lacks the helper bpf_task_pt_regs (Linux 5.15)")
             }

@@ -1,6 +1,6 @@
 //! From the object to programs in the kernel.
 
-use std::{borrow::Cow, fs};
+use std::fs;
 
 use agent_ebpf::{
     COUNTERS, Features, LISTENER_WORDS, OTHER_PER_TARGET, RESULTS_PER_SYSCALL, SyscallTable,
@@ -62,15 +62,11 @@ pub(super) fn attach(choice: LegChoice, capacity: Capacity) -> Result<(Ebpf, Leg
     Err(refused.map_or_else(|| ProbeError::NoLeg(String::new()), |(_, error)| error))
 }
 
-fn attach_candidate(
-    kernel: &Kernel,
-    candidate: &Candidate,
-    capacity: Capacity,
-) -> Result<(Ebpf, String), ProbeError> {
+fn attach_candidate(kernel: &Kernel, candidate: &Candidate, capacity: Capacity) -> Result<(Ebpf, String), ProbeError> {
     let features = kernel::features(&kernel.layout, candidate.leg, kernel.facts.preemption, kernel.fetch);
     let mut ebpf = load(kernel, &features, capacity)?;
     load_resolver(&mut ebpf, &kernel.btf)?;
-    let note = attach::attach(&mut ebpf, &kernel.btf, candidate.leg)?;
+    let note = attach::attach(&mut ebpf, &kernel.layout, &kernel.btf, candidate.leg)?;
     Ok((ebpf, note))
 }
 
@@ -88,7 +84,7 @@ fn load(kernel: &Kernel, features: &Features, capacity: Capacity) -> Result<Ebpf
     let offsets = kernel.layout.offsets()?;
     let (native, compat) = syscall_tables()?;
     let results = SYSCALLS_U32 * RESULTS_PER_SYSCALL;
-    let object: Cow<'_, [u8]> = kfunc::link(OBJECT, &kernel.btf);
+    let object = kfunc::link(OBJECT, &kernel.layout);
     let mut ebpf = EbpfLoader::new()
         .btf(Some(&kernel.btf))
         .override_global("OFFSETS", &offsets, true)

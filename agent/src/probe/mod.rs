@@ -3,6 +3,7 @@
 
 mod attach;
 mod batch;
+mod btf;
 mod error;
 mod evict;
 mod kernel;
@@ -21,8 +22,8 @@ use std::collections::BTreeSet;
 use agent_ebpf::{FileCounts, FileKey, PORTS_PER_WORD};
 use aya::{Ebpf, maps::Array};
 pub use error::ProbeError;
-pub use layout::{Layout, VMLINUX};
 pub use kernel::{KernelFacts, Preemption};
+pub use layout::{Layout, VMLINUX};
 pub use leg::{Candidate, Leg, LegChoice, candidates};
 
 use crate::snapshot::{File, Snapshot};

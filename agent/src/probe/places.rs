@@ -36,7 +36,7 @@ impl Places {
         }
     }
 
-    /// How many places were ever given out: what lies behind was never touched.
+    /// How many places were ever asked for: what lies behind was never touched. More than there are, where some were refused.
     pub(super) fn used(self, ebpf: &Ebpf) -> Result<u32, ProbeError> {
         let state: Array<load::Borrowed<'_>, u64> = load::map(ebpf, STATE)?;
         let used = state.get(&self.next(), 0).map_err(|error| ProbeError::from_bpf("read the map STATE", &error))?;

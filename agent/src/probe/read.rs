@@ -157,18 +157,13 @@ fn files(ebpf: &Ebpf, slot: u16) -> Result<Vec<File>, ProbeError> {
 /// The counts at every place that was ever given out.
 pub(super) fn file_counts(ebpf: &Ebpf) -> Result<Vec<FileCounts>, ProbeError> {
     let used = Places::Files.used(ebpf)?;
-    let mut counts = Vec::with_capacity(used as usize);
+    let mut counts = Vec::new();
     for_each_from(ebpf, "FILE_COUNTS", 0, used, |_, values: &[FileCounts]| counts.push(values[0]))?;
     Ok(counts)
 }
 
 /// Adds an entry of the table to those of its file.
-pub(super) fn add_file(
-    files: &mut BTreeMap<InodeKey, File>,
-    key: &FileKey,
-    value: &FileValue,
-    counts: &FileCounts,
-) {
+pub(super) fn add_file(files: &mut BTreeMap<InodeKey, File>, key: &FileKey, value: &FileValue, counts: &FileCounts) {
     let file = files.entry(key.inode).or_insert_with(|| File {
         inode: key.inode,
         moved: FileBytes::default(),

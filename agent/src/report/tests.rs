@@ -92,7 +92,12 @@ fn segments_outside_of_the_log_directories_are_no_topics() {
 fn counted(syscall: Syscall, source: Endpoint, sink: Endpoint, port: u32, bytes: u64) -> Counted {
     let mut sizes = [0; SIZE_BUCKETS];
     sizes[12] = 1;
-    Counted { id: TransferId { syscall, source, sink, port, msg_zerocopy: false, tls: false }, bytes, carried_file_bytes: 0, sizes }
+    Counted {
+        id: TransferId { syscall, source, sink, port, msg_zerocopy: false, tls: false },
+        bytes,
+        carried_file_bytes: 0,
+        sizes,
+    }
 }
 
 fn sent(syscall: Syscall, source: Endpoint, bytes: u64) -> Counted {

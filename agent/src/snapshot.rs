@@ -63,6 +63,13 @@ impl Transfer {
     pub fn calls(&self) -> u64 {
         self.sizes.iter().sum()
     }
+
+    /// Adds the counts of another.
+    pub(crate) fn add(&mut self, other: &Self) {
+        self.bytes += other.bytes;
+        self.carried_file_bytes += other.carried_file_bytes;
+        self.sizes.iter_mut().zip(other.sizes).for_each(|(sum, calls)| *sum += calls);
+    }
 }
 
 /// Sums of transfers that found their map full.
@@ -223,11 +230,7 @@ impl Snapshot {
     pub fn plus(mut self, other: &Self) -> Self {
         for theirs in &other.transfers {
             match self.transfers.iter_mut().find(|ours| ours.id == theirs.id) {
-                Some(ours) => {
-                    ours.bytes += theirs.bytes;
-                    ours.carried_file_bytes += theirs.carried_file_bytes;
-                    ours.sizes.iter_mut().zip(theirs.sizes).for_each(|(sum, calls)| *sum += calls);
-                }
+                Some(ours) => ours.add(theirs),
                 None => self.transfers.push(theirs.clone()),
             }
         }

@@ -200,6 +200,7 @@ fn counted(calls: u64, bytes: u64, port: u32) -> Snapshot {
         sink: Endpoint::Socket,
         port,
         msg_zerocopy: false,
+        tls: false,
     };
     let mut sizes = [0; SIZE_BUCKETS];
     sizes[10] = calls;

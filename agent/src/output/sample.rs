@@ -61,10 +61,11 @@ fn transfer(
         syscall,
         source: ends[0],
         sink: ends[1],
-        local_port,
+        local_port: local_port.clone(),
         msg_zerocopy: false,
         calls: sizes.iter().map(|(_, calls)| calls).sum(),
         bytes,
+        tls_bytes: if local_port == Some(LocalPort::Port(9093)) && ends[0] == "memory" { bytes } else { 0 },
         size_histogram: Some(
             sizes
                 .iter()

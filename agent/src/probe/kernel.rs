@@ -168,7 +168,7 @@ fn preemption(sources: &PreemptionSources) -> Preemption {
         return Preemption::Possible;
     }
     let in_force = sources.mode.as_deref().and_then(|modes| modes.split(['(', ')']).nth(1));
-    let asked_for = sources.command_line.split_whitespace().filter_map(|word| word.strip_prefix("preempt=")).last();
+    let asked_for = sources.command_line.split_whitespace().rev().find_map(|word| word.strip_prefix("preempt="));
     if let Some(mode) = in_force.or(asked_for) {
         return of_mode(mode);
     }

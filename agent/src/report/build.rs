@@ -1,5 +1,7 @@
 //! From what was counted and what is known of the broker to the Report. Pure.
 
+use std::collections::BTreeMap;
+
 use agent_ebpf::{Counter, RESULT_RESTARTED, SIZE_BUCKETS};
 
 use super::{
@@ -8,7 +10,7 @@ use super::{
     files::{self, Files},
     listeners, notes,
 };
-use crate::snapshot::Snapshot;
+use crate::snapshot::{Snapshot, Transfer as Counted, TransferId};
 
 /// Builds the Report of one target over one window.
 #[must_use]
@@ -36,14 +38,15 @@ pub fn build(delta: &Snapshot, facts: &Facts, window: Window, attach: Attach) ->
 }
 
 fn transfers(delta: &Snapshot) -> Vec<Transfer> {
-    let kept = delta.transfers.iter().map(|transfer| Transfer {
-        syscall: transfer.id.syscall.name(),
-        source: transfer.id.source.name(),
-        sink: transfer.id.sink.name(),
-        local_port: LocalPort::from_code(transfer.id.port),
-        msg_zerocopy: transfer.id.msg_zerocopy,
-        calls: transfer.calls(),
+    let kept = with_and_without_tls(delta).map(|(id, (transfer, tls_bytes))| Transfer {
+        syscall: id.syscall.name(),
+        source: id.source.name(),
+        sink: id.sink.name(),
+        local_port: LocalPort::from_code(id.port),
+        msg_zerocopy: id.msg_zerocopy,
+        calls: transfer.sizes.iter().sum(),
         bytes: transfer.bytes,
+        tls_bytes,
         size_histogram: Some(size_histogram(&transfer.sizes)),
     });
     let other = delta.other.iter().map(|other| Transfer {
@@ -54,11 +57,29 @@ fn transfers(delta: &Snapshot) -> Vec<Transfer> {
         msg_zerocopy: false,
         calls: other.tally.calls,
         bytes: other.tally.bytes,
+        tls_bytes: 0,
         size_histogram: None,
     });
     let mut transfers: Vec<_> = kept.chain(other).collect();
     transfers.sort_by(|a, b| b.bytes.cmp(&a.bytes).then_with(|| a.syscall.cmp(b.syscall)));
     transfers
+}
+
+/// Transfers with those that began with a TLS record among the others of their kind, and the bytes of these.
+fn with_and_without_tls(delta: &Snapshot) -> impl Iterator<Item = (TransferId, (Counted, u64))> {
+    let mut kinds: BTreeMap<TransferId, (Counted, u64)> = BTreeMap::new();
+    for transfer in &delta.transfers {
+        let id = TransferId { tls: false, ..transfer.id };
+        let tls_bytes = if transfer.id.tls { transfer.bytes } else { 0 };
+        kinds
+            .entry(id)
+            .and_modify(|(sum, tls)| {
+                sum.add(transfer);
+                *tls += tls_bytes;
+            })
+            .or_insert_with(|| (transfer.clone(), tls_bytes));
+    }
+    kinds.into_iter()
 }
 
 fn size_histogram(sizes: &[u64; SIZE_BUCKETS]) -> Vec<SizeBucket> {

@@ -140,6 +140,8 @@ pub struct Transfer {
     pub calls: u64,
     /// Bytes they returned.
     pub bytes: u64,
+    /// Of these, bytes of calls that sent the header of a TLS record first: encrypted in user space.
+    pub tls_bytes: u64,
     /// Calls by size; `None` where only sums could be kept (the `(other)` entry).
     pub size_histogram: Option<Vec<SizeBucket>>,
 }
@@ -149,6 +151,7 @@ impl Transfer {
     pub(crate) fn merge(&mut self, other: &Self) {
         self.calls += other.calls;
         self.bytes += other.bytes;
+        self.tls_bytes += other.tls_bytes;
         self.size_histogram = match (self.size_histogram.take(), &other.size_histogram) {
             (Some(ours), Some(theirs)) => Some(sizes::sum(&ours, theirs)),
             // Of one of them only sums are known.

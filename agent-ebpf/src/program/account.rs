@@ -9,7 +9,7 @@ use agent_ebpf::{
 use super::{
     counter::{add, add_shared, count},
     maps::{FILE_COUNTS, FILES_OTHER, RESULTS, THREADS, TRANSFERS, TRANSFERS_OTHER},
-    object::Object,
+    object::{NO_DESCRIPTOR, Object},
     read::forget,
     recent::{file_index, transfer_index},
 };
@@ -69,10 +69,10 @@ fn size_bucket(bytes: u64) -> usize {
     bucket & (SIZE_BUCKETS - 1)
 }
 
-/// Counts bytes of a file; `file` is its `struct file *`, or null where the file is known already.
+/// Counts bytes of a file, which is open as `descriptor`, or known already where that is none.
 #[inline(always)]
-fn file(key: &FileKey, file: *const u8, tid: u32, path: FilePath, bytes: u64) {
-    if let Some(counts) = file_index(key, file, tid).and_then(|index| FILE_COUNTS.get_ptr_mut(index)) {
+fn file(key: &FileKey, descriptor: u32, tid: u32, path: FilePath, bytes: u64) {
+    if let Some(counts) = file_index(key, descriptor, tid).and_then(|index| FILE_COUNTS.get_ptr_mut(index)) {
         let tally = tally_of(counts, path);
         // SAFETY: fields of a map's value.
         unsafe {
@@ -148,9 +148,9 @@ fn carried(target: u32, tid: u32, port: u32, sent: u64) -> u64 {
     thread.file_bytes = 0;
     let key = FileKey { inode: thread.file, target, port };
     if of_file != 0 {
-        file(&key, core::ptr::null(), tid, FilePath::Carried, of_file);
+        file(&key, NO_DESCRIPTOR, tid, FilePath::Carried, of_file);
     }
-    file(&key, core::ptr::null(), tid, FilePath::SentCopied, sent);
+    file(&key, NO_DESCRIPTOR, tid, FilePath::SentCopied, sent);
     bytes
 }
 
@@ -191,11 +191,11 @@ pub(crate) fn moved(target: u32, ids: u64, syscall: u8, ends: &Ends, bytes: u64)
         } else {
             FilePath::ZeroCopyRead
         };
-        file(&FileKey { inode: ends.first.inode, target, port }, ends.first.file, tid, path, bytes);
+        file(&FileKey { inode: ends.first.inode, target, port }, ends.first.descriptor, tid, path, bytes);
     }
     if second == Endpoint::File as u8 {
         let key = FileKey { inode: ends.second.inode, target, port: PORT_NONE };
-        file(&key, ends.second.file, tid, FilePath::Written, bytes);
+        file(&key, ends.second.descriptor, tid, FilePath::Written, bytes);
     }
     let key = TransferKey {
         target: target as u16,

@@ -4,19 +4,17 @@ use agent_ebpf::{
     Class, Counter, Endpoint, FLAG_MSG_ZEROCOPY, FLAG_TLS, Syscall, TARGET_BUCKETS, TARGET_PROBES, Target,
     syscall::{CONTROL_IO_URING_ENTER, CONTROL_LISTEN, NOT_COUNTED},
 };
-use aya_ebpf::helpers::{
-    bpf_get_current_pid_tgid,
-    generated::{bpf_get_current_task, bpf_get_current_task_btf},
-};
+use aya_ebpf::helpers::bpf_get_current_pid_tgid;
 
 use super::{
     account::{self, Ends},
     call::Call,
     counter::count,
-    globals::{has, offset},
+    globals::offset,
     maps::TARGETS,
     messages,
-    object::Object,
+    object::{Object, is_writable},
+    task::running_task,
     read::{near, user},
 };
 
@@ -59,17 +57,6 @@ pub(crate) fn on_exit(ret: i64, regs: impl FnOnce() -> *const u8) {
                 on_counted(task, slot, ids, &call, syscall, ret);
             }
         }
-    }
-}
-
-#[inline(always)]
-fn running_task() -> *const u8 {
-    if has(|features| &features.typed_task) {
-        // SAFETY: the helper only returns a pointer.
-        unsafe { bpf_get_current_task_btf() }.cast::<u8>().cast_const()
-    } else {
-        // SAFETY: as above.
-        unsafe { bpf_get_current_task() as *const u8 }
     }
 }
 
@@ -125,7 +112,7 @@ fn on_counted(task: *const u8, slot: u32, ids: u64, call: &Call, syscall: Syscal
             }
         }
         // fs/splice.c, vmsplice: a writable end takes from memory.
-        Class::Vmsplice => ends.to_first = ends.first.is_writable(),
+        Class::Vmsplice => ends.to_first = is_writable(task, first),
         Class::InKernel => ends.second = Object::of(task, slot, second),
     }
     let bytes = match syscall {

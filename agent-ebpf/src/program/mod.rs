@@ -13,3 +13,4 @@ pub(crate) mod preempt;
 pub(crate) mod read;
 pub(crate) mod recent;
 pub(crate) mod resolve;
+pub(crate) mod task;

@@ -8,8 +8,9 @@ use super::{
     counter::count,
     globals::offset,
     maps::{DIRECTORIES, FILES, SCRATCH},
-    object::inode_key,
+    object::{NO_DESCRIPTOR, file_of, inode_key},
     read::{cast, probe},
+    task::running_task,
 };
 
 /// How many threads can take a name at once: they share by thread id. A hook can be preempted on some kernels, so
@@ -27,7 +28,7 @@ pub(crate) struct Scratch {
 
 /// Enters a file, with its name if that can be read; false if it is there already or can't be.
 #[inline(always)]
-pub(crate) fn insert_file(key: &FileKey, file: *const u8, tid: u32, index: u32) -> bool {
+pub(crate) fn insert_file(key: &FileKey, descriptor: u32, tid: u32, index: u32) -> bool {
     let Some(scratch) = SCRATCH.get_ptr_mut(tid % SCRATCHES) else { return false };
     // SAFETY: a map's value; should another thread have it at the same time, `owner` tells.
     let scratch = unsafe { &mut *scratch };
@@ -36,15 +37,15 @@ pub(crate) fn insert_file(key: &FileKey, file: *const u8, tid: u32, index: u32) 
     scratch.file.padding = 0;
     scratch.file.parent = InodeKey::default();
     scratch.file.name = [0; FILE_NAME];
-    if file.is_null() {
+    if descriptor == NO_DESCRIPTOR {
         // SAFETY: a value that is never written to again.
         if let Some(same) = unsafe { FILES.get(FileKey { port: PORT_NONE, ..*key }) } {
             scratch.file.parent = same.parent;
             scratch.file.name = same.name;
         }
-    } else {
+    } else if let Some(file) = file_of(running_task(), descriptor) {
         // A file without a name is still counted.
-        let _ = name(scratch, file as u64, key.target);
+        let _ = name(scratch, file, key.target);
     }
     // SAFETY: volatile, since another thread may have changed it.
     if unsafe { core::ptr::read_volatile(&raw const scratch.owner) } != tid as u64 {
@@ -55,8 +56,8 @@ pub(crate) fn insert_file(key: &FileKey, file: *const u8, tid: u32, index: u32) 
 
 /// Fills in the name and the directory of the file behind `file`, a `struct file *`.
 #[inline(always)]
-fn name(scratch: &mut Scratch, file: u64, target: u32) -> Option<()> {
-    let dentry = probe::<u64>(file, offset!(file_dentry))?;
+fn name(scratch: &mut Scratch, file: *const u8, target: u32) -> Option<()> {
+    let dentry = probe::<u64>(file as u64, offset!(file_dentry))?;
     read_name(&mut scratch.file.name, dentry)?;
     let parent = probe::<u64>(dentry, offset!(dentry_parent))?;
     let key = dentry_key(parent)?;

@@ -23,6 +23,9 @@ const SOCK_SEQPACKET: u16 = 5;
 // include/linux/fs.h
 const FMODE_WRITE: u32 = 2;
 
+/// [`Object::descriptor`] of what has none.
+pub(crate) const NO_DESCRIPTOR: u32 = u32::MAX;
+
 /// An open file of the running process.
 #[derive(Clone, Copy)]
 pub(crate) struct Object {
@@ -30,8 +33,9 @@ pub(crate) struct Object {
     pub(crate) kind: Endpoint,
     /// See [`agent_ebpf::TransferKey::port`].
     pub(crate) port: u32,
-    /// `struct file *`.
-    pub(crate) file: *const u8,
+    /// The descriptor it was found by, [`NO_DESCRIPTOR`] for none: what is rarely needed is looked up again by it. A pointer
+    /// kept here would make the verifier tell apart what is the same.
+    pub(crate) descriptor: u32,
     /// For [`Endpoint::File`].
     pub(crate) inode: InodeKey,
     /// The descriptor was closed before the call returned, or the kernel's memory could not be read.
@@ -42,7 +46,7 @@ impl Object {
     const UNKNOWN: Self = Self {
         kind: Endpoint::Other,
         port: PORT_NONE,
-        file: core::ptr::null(),
+        descriptor: NO_DESCRIPTOR,
         inode: InodeKey { inode: 0, device: 0, generation: 0 },
         unknown: true,
     };
@@ -55,8 +59,8 @@ impl Object {
     pub(crate) fn of(task: *const u8, target: u32, descriptor: u32) -> Self {
         let mut object = Self::UNKNOWN;
         if let Some(file) = file_of(task, descriptor) {
-            object.file = file;
-            if object.identify(target).is_none() {
+            object.descriptor = descriptor;
+            if object.identify(file, target).is_none() {
                 object = Self::UNKNOWN;
             }
         }
@@ -64,14 +68,14 @@ impl Object {
     }
 
     #[inline(always)]
-    fn identify(&mut self, target: u32) -> Option<()> {
-        let inode = far::<*const u8>(self.file, offset!(file_inode))?;
+    fn identify(&mut self, file: *const u8, target: u32) -> Option<()> {
+        let inode = far::<*const u8>(file, offset!(file_inode))?;
         match far::<u16>(inode, offset!(inode_mode))? & S_IFMT {
             S_IFREG => {
                 self.inode = inode_key(inode)?;
                 self.kind = Endpoint::File;
             }
-            S_IFSOCK => self.identify_socket(target)?,
+            S_IFSOCK => self.identify_socket(file, target)?,
             S_IFIFO => self.kind = Endpoint::Pipe,
             // No inode is without a kind: the descriptor's memory is another's by now.
             0 => return None,
@@ -82,8 +86,8 @@ impl Object {
     }
 
     #[inline(always)]
-    fn identify_socket(&mut self, target: u32) -> Option<()> {
-        let (socket, sock) = socket_of(self.file)?;
+    fn identify_socket(&mut self, file: *const u8, target: u32) -> Option<()> {
+        let (socket, sock) = socket_of(file)?;
         match far::<u16>(sock, offset!(sock_family))? {
             AF_INET | AF_INET6 => {
                 let kind = far::<u16>(socket, offset!(socket_type))?;
@@ -101,12 +105,6 @@ impl Object {
             _ => self.kind = Endpoint::Other,
         }
         Some(())
-    }
-
-    /// Whether it is open for writing, which tells the two ends of a pipe apart.
-    #[inline(always)]
-    pub(crate) fn is_writable(&self) -> bool {
-        !self.file.is_null() && far::<u32>(self.file, offset!(file_mode)).unwrap_or(0) & FMODE_WRITE != 0
     }
 
     /// Remembers the local port of a socket that has just begun to listen.
@@ -127,6 +125,12 @@ impl Object {
         }
         Some(())
     }
+}
+
+/// Whether a descriptor is open for writing, which tells the two ends of a pipe apart.
+#[inline(always)]
+pub(crate) fn is_writable(task: *const u8, descriptor: u32) -> bool {
+    file_of(task, descriptor).and_then(|file| far::<u32>(file, offset!(file_mode))).unwrap_or(0) & FMODE_WRITE != 0
 }
 
 /// `struct socket *` and `struct sock *` of a socket's file.
@@ -170,7 +174,7 @@ pub(crate) fn inode_key(inode: *const u8) -> Option<InodeKey> {
 
 /// `struct file *` in the descriptor table, as `fs/file.c` looks it up.
 #[inline(always)]
-fn file_of(task: *const u8, descriptor: u32) -> Option<*const u8> {
+pub(crate) fn file_of(task: *const u8, descriptor: u32) -> Option<*const u8> {
     let files = near::<*const u8>(task, offset!(task_files))?;
     if files.is_null() {
         return None;

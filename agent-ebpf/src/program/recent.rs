@@ -4,7 +4,7 @@
 //! A remembered place can't be wrong: it is found by the whole key, and the agent, before it gives a place to another key,
 //! makes everything void that was remembered ([`STATE_EPOCH`]) and waits for programs that still run.
 
-use agent_ebpf::{FileKey, STATE_EPOCH, STATE_NEXT_FILE, STATE_NEXT_TRANSFER, TransferKey};
+use agent_ebpf::{FileKey, InodeKey, STATE_EPOCH, STATE_NEXT_FILE, STATE_NEXT_TRANSFER, TransferKey};
 use aya_ebpf::{bindings::BPF_NOEXIST, maps::Queue};
 
 use super::{
@@ -69,7 +69,7 @@ pub(crate) fn transfer_index(key: &TransferKey) -> Option<u32> {
     // SAFETY: a value that is never written to again.
     let index = match unsafe { TRANSFER_KEYS.get(key) } {
         Some(index) => *index,
-        None => new_transfer(key)?,
+        None => place(new_transfer(word, key.port as u64))?,
     };
     if let Some((recent, epoch)) = remember {
         *recent = RecentTransfer { key: word, port: key.port, index, epoch };
@@ -77,23 +77,45 @@ pub(crate) fn transfer_index(key: &TransferKey) -> Option<u32> {
     Some(index)
 }
 
+/// [`new_transfer`] and [`new_file`]: there is none.
+const NO_PLACE: u64 = u64::MAX;
+
 #[inline(always)]
-fn new_transfer(key: &TransferKey) -> Option<u32> {
-    let index = new_index(&FREE_TRANSFERS, STATE_NEXT_TRANSFER)?;
-    TRANSFERS.get_ptr(index)?;
+fn place(found: u64) -> Option<u32> {
+    if found == NO_PLACE { None } else { Some(found as u32) }
+}
+
+/// Makes a place for a kind of transfer, its key in two words. A global function: what is rarely done, the verifier looks at
+/// once, not for every way that leads here.
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn new_transfer(word: u64, port: u64) -> u64 {
+    let key = TransferKey {
+        target: word as u16,
+        syscall: (word >> 16) as u8,
+        source: (word >> 24) as u8,
+        sink: (word >> 32) as u8,
+        flags: (word >> 40) as u8,
+        padding: 0,
+        port: port as u32,
+    };
+    let Some(index) = new_index(&FREE_TRANSFERS, STATE_NEXT_TRANSFER) else { return NO_PLACE };
+    if TRANSFERS.get_ptr(index).is_none() {
+        return NO_PLACE;
+    }
     if TRANSFER_KEYS.insert(key, index, BPF_NOEXIST as u64).is_ok() {
-        return Some(index);
+        return index as u64;
     }
     // Another CPU was faster, or the table is full.
     let _ = FREE_TRANSFERS.push(index, 0);
-    // SAFETY: as above.
-    unsafe { TRANSFER_KEYS.get(key) }.copied()
+    // SAFETY: a value that is never written to again.
+    unsafe { TRANSFER_KEYS.get(key) }.map_or(NO_PLACE, |index| *index as u64)
 }
 
-/// Where the counts of this file are; `None` if there is no place for it. `file` is the `struct file *` that tells its
-/// name, or null where an entry of the same file tells it.
+/// Where the counts of this file are; `None` if there is no place for it. `descriptor` leads to its name; where it is none,
+/// an entry of the same file tells it.
 #[inline(always)]
-pub(crate) fn file_index(key: &FileKey, file: *const u8, tid: u32) -> Option<u32> {
+pub(crate) fn file_index(key: &FileKey, descriptor: u32, tid: u32) -> Option<u32> {
     let rest = key.inode.device as u64 | (key.inode.generation as u64) << 32;
     let word = key.target as u64 | (key.port as u64) << 32;
     let mut remember = None;
@@ -111,7 +133,7 @@ pub(crate) fn file_index(key: &FileKey, file: *const u8, tid: u32) -> Option<u32
     // SAFETY: a value that is never written to again.
     let index = match unsafe { FILES.get(key) } {
         Some(value) => value.index,
-        None => new_file(key, file, tid)?,
+        None => place(new_file(key.inode.inode, rest, word, descriptor as u64, tid as u64))?,
     };
     if let Some((recent, epoch)) = remember {
         *recent = RecentFile { inode: key.inode.inode, rest, key: word, index: index as u64, epoch };
@@ -119,16 +141,22 @@ pub(crate) fn file_index(key: &FileKey, file: *const u8, tid: u32) -> Option<u32
     Some(index)
 }
 
-#[inline(always)]
-fn new_file(key: &FileKey, file: *const u8, tid: u32) -> Option<u32> {
-    let index = new_index(&FREE_FILES, STATE_NEXT_FILE)?;
-    FILE_COUNTS.get_ptr(index)?;
-    if naming::insert_file(key, file, tid, index) {
-        return Some(index);
+/// Makes a place for a file, its key in three words. A global function for the same reason.
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn new_file(inode: u64, rest: u64, word: u64, descriptor: u64, tid: u64) -> u64 {
+    let inode = InodeKey { inode, device: rest as u32, generation: (rest >> 32) as u32 };
+    let key = FileKey { inode, target: word as u32, port: (word >> 32) as u32 };
+    let Some(index) = new_index(&FREE_FILES, STATE_NEXT_FILE) else { return NO_PLACE };
+    if FILE_COUNTS.get_ptr(index).is_none() {
+        return NO_PLACE;
+    }
+    if naming::insert_file(&key, descriptor as u32, tid as u32, index) {
+        return index as u64;
     }
     let _ = FREE_FILES.push(index, 0);
-    // SAFETY: as above.
-    unsafe { FILES.get(key) }.map(|value| value.index)
+    // SAFETY: a value that is never written to again.
+    unsafe { FILES.get(key) }.map_or(NO_PLACE, |value| value.index as u64)
 }
 
 /// A place that no key has: one given back, or the next that was never used, which may be behind the end.

@@ -6,6 +6,8 @@
 mod bpf;
 mod command;
 mod demo;
+#[allow(dead_code)] // until `bench` uses it
+mod stats;
 mod test;
 
 use clap::{Parser, Subcommand};

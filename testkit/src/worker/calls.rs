@@ -4,12 +4,13 @@ use std::fs::{self, File};
 use std::io;
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::path::Path;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use rustix::buffer::spare_capacity;
 use rustix::net::{RecvFlags, recv, sockopt};
+use rustix::time::{ClockId, clock_gettime};
 
-use super::{BYTES, Call, PAGE, Place};
+use super::{BYTES, Call, Clock, Order, PAGE, Place};
 
 /// Calls between two times at which the other ends of the connections are emptied, outside of the measured time.
 const BURST: u32 = 64;
@@ -41,10 +42,10 @@ impl Calls {
     }
 
     /// Nanoseconds a call.
-    pub(super) fn batch(&mut self, call: Call, calls: u32) -> io::Result<f64> {
-        let calls = calls.max(1);
-        let taken = match call {
-            Call::Other => Self::timed(|| {
+    pub(super) fn batch(&mut self, order: &Order) -> io::Result<f64> {
+        let (clock, calls) = (order.clock, order.calls.max(1));
+        let taken = match order.call {
+            Call::Other => timed(clock, || {
                 for _ in 0..calls {
                     std::hint::black_box(rustix::process::getppid());
                 }
@@ -55,25 +56,19 @@ impl Calls {
                 let files = &self.files;
                 let mut turn = files.iter().cycle().skip(self.next);
                 self.next = (self.next + calls as usize) % files.len().max(1);
-                Self::timed(|| {
+                timed(clock, || {
                     for file in turn.by_ref().take(calls as usize) {
                         whole(rustix::io::pread(file, &mut block, 0)?, BYTES)?;
                     }
                     Ok(())
                 })?
             }
-            Call::Write | Call::Sendfile => self.bursts(call, calls)?,
+            Call::Write | Call::Sendfile => self.bursts(order.call, calls, clock)?,
         };
         Ok(taken.as_secs_f64() * 1e9 / f64::from(calls))
     }
 
-    fn timed(calls: impl FnOnce() -> io::Result<()>) -> io::Result<Duration> {
-        let start = Instant::now();
-        calls()?;
-        Ok(start.elapsed())
-    }
-
-    fn bursts(&mut self, call: Call, calls: u32) -> io::Result<Duration> {
+    fn bursts(&mut self, call: Call, calls: u32, clock: Clock) -> io::Result<Duration> {
         let block = [0x5a; BYTES];
         let mut taken = Duration::ZERO;
         let mut left = calls;
@@ -83,7 +78,7 @@ impl Calls {
             let used: Vec<&Connection> = self.connections.iter().cycle().skip(self.next).take(now as usize).collect();
             let mut files = self.files.iter().cycle().skip(self.next);
             self.next += now as usize;
-            taken += Self::timed(|| {
+            taken += timed(clock, || {
                 for connection in &used {
                     if call == Call::Write {
                         whole(rustix::io::write(&connection.ours, &block)?, BYTES)?;
@@ -123,6 +118,17 @@ impl Connection {
             }
         }
     }
+}
+
+/// How long it takes.
+fn timed(clock: Clock, calls: impl FnOnce() -> io::Result<()>) -> io::Result<Duration> {
+    let id = match clock {
+        Clock::Thread => ClockId::ThreadCPUTime,
+        Clock::Wall => ClockId::Monotonic,
+    };
+    let start = clock_gettime(id);
+    calls()?;
+    Duration::try_from(clock_gettime(id) - start).map_err(|_| io::Error::other("a clock went backwards"))
 }
 
 /// One segment in its own topic-partition.

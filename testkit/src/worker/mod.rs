@@ -55,6 +55,19 @@ pub struct Order {
     pub calls: u32,
     /// How many batches.
     pub batches: u32,
+    /// What is read before and after.
+    pub clock: Clock,
+}
+
+/// A clock.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Clock {
+    /// The processor's time of the thread that makes the calls (`CLOCK_THREAD_CPUTIME_ID`): who else runs on the
+    /// processor is not in it.
+    Thread,
+    /// The time that passes, for what makes the caller sleep.
+    Wall,
 }
 
 impl Place {
@@ -90,11 +103,10 @@ pub fn serve(place: &Place, orders: impl BufRead, mut answers: impl Write) -> io
     writeln!(answers, "ready")?;
     answers.flush()?;
     for order in orders.lines() {
-        let order: Order = serde_json::from_str(&order?)?;
+        let order: &Order = &serde_json::from_str(&order?)?;
         // A batch that is thrown away: caches and branch predictors learn what comes.
-        calls.batch(order.call, order.calls)?;
-        let times: Vec<f64> =
-            (0..order.batches).map(|_| calls.batch(order.call, order.calls)).collect::<io::Result<_>>()?;
+        calls.batch(order)?;
+        let times: Vec<f64> = (0..order.batches).map(|_| calls.batch(order)).collect::<io::Result<_>>()?;
         writeln!(answers, "{}", serde_json::to_string(&times)?)?;
         answers.flush()?;
     }
@@ -119,7 +131,9 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let place = Place { cpu: 0, files: 3, connections: 2, dir: dir.path().to_owned() };
         let orders: String = [Call::Read, Call::Other, Call::Write, Call::Sendfile]
-            .map(|call| serde_json::to_string(&Order { call, calls: 500, batches: 4 }).unwrap() + "\n")
+            .map(|call| {
+                serde_json::to_string(&Order { call, calls: 500, batches: 4, clock: Clock::Thread }).unwrap() + "\n"
+            })
             .concat();
         let mut answers = Vec::new();
         serve(&place, orders.as_bytes(), &mut answers).unwrap();

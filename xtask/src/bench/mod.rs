@@ -1,6 +1,12 @@
 //! `cargo xtask bench`: what zctrace costs, measured beside what it is compared with, and kept in the repository.
 
+mod compare;
 mod hooks;
+mod machine;
+mod plot;
+mod record;
+mod save;
+mod table;
 
 use clap::Subcommand;
 

@@ -40,7 +40,7 @@ impl fmt::Display for Hook {
         match self {
             Self::Empty => f.write_str("empty program"),
             Self::Bare => f.write_str("bare counter in C"),
-            Self::BareUntyped => f.write_str("bare counter in C, probe read"),
+            Self::BareUntyped => f.write_str("bare counter in C, untyped"),
             Self::Zctrace(leg) => write!(f, "zctrace, {leg}"),
             Self::Bpftrace => f.write_str("bpftrace, exit"),
             Self::BpftracePair => f.write_str("bpftrace, enter and exit"),
@@ -184,26 +184,25 @@ fn tool(mut command: Command, says: Says) -> anyhow::Result<Attached> {
         Says::OnStdout(line) => (line, true),
         Says::OnStderr(line) => (line, false),
     };
-    command.stdin(Stdio::null());
-    // What is not waited for goes nowhere; bpftrace tells its errors on the other one.
-    if on_stdout {
-        command.stdout(Stdio::piped()).stderr(Stdio::inherit());
-    } else {
-        command.stdout(Stdio::null()).stderr(Stdio::piped());
-    }
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut process = Guarded::spawn(command).with_context(|| format!("{name} can't be started"))?;
     let child = process.child();
-    let pipe: Option<Box<dyn Read + Send>> = if on_stdout {
-        child.stdout.take().map(|pipe| Box::new(pipe) as _)
-    } else {
-        child.stderr.take().map(|pipe| Box::new(pipe) as _)
-    };
-    let mut lines = BufReader::new(pipe.context("a tool without pipes")?);
+    let stdout: Option<Box<dyn Read + Send>> = child.stdout.take().map(|pipe| Box::new(pipe) as _);
+    let stderr: Option<Box<dyn Read + Send>> = child.stderr.take().map(|pipe| Box::new(pipe) as _);
+    let (waited_for, other) = if on_stdout { (stdout, stderr) } else { (stderr, stdout) };
+    let mut other = other.context("a tool without pipes")?;
+    let other = std::thread::spawn(move || {
+        let mut said = Vec::new();
+        let _ = other.read_to_end(&mut said);
+        String::from_utf8_lossy(&said).into_owned()
+    });
+    let mut lines = BufReader::new(waited_for.context("a tool without pipes")?);
     let mut said = String::new();
     loop {
         let before = said.len();
         if lines.read_line(&mut said)? == 0 {
-            bail!("{name} did not attach: {}", said.trim());
+            drop(process);
+            bail!("{name} did not attach: {}{}", said.trim(), other.join().unwrap_or_default().trim());
         }
         if said.get(before..).is_some_and(|new| new.starts_with(line)) {
             break;

@@ -4,18 +4,20 @@ mod cells;
 mod hook;
 mod kernel;
 mod programs;
+mod result;
 
 use std::{collections::BTreeMap, process::Command};
 
 use anyhow::{Context as _, bail};
-use cells::{CELLS, Times, Workers};
+use cells::{Times, Workers};
 use hook::{Hook, Tools};
 use kernel::Program;
 
+use super::save::{self, Keep};
 use crate::{
     build,
     command::{install, quietly},
-    stats::{self, Estimate},
+    stats,
 };
 
 /// Debian's packages: what is compared with, and what compiles the programs in C.
@@ -26,14 +28,16 @@ pub(crate) struct Options {
     /// Rounds; each attaches and detaches every hook once
     #[arg(long, default_value_t = 20)]
     rounds: u64,
-    /// Only these: empty, bare, bare-untyped, raw, tracepoint, fexit, bpftrace, bpftrace-pair, strace
+    /// Only these, without keeping the result: empty, bare, bare-untyped, raw, tracepoint, fexit, bpftrace, bpftrace-pair, strace
     #[arg(long, value_delimiter = ',')]
     only: Vec<String>,
+    #[command(flatten)]
+    keep: Keep,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { rounds: 20, only: Vec::new() }
+        Self { rounds: 20, only: Vec::new(), keep: Keep { no_save: false } }
     }
 }
 
@@ -99,8 +103,8 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
         }
     }
     eprintln!();
-    print(&hooks, &rows, &base);
-    Ok(())
+    let keep = Keep { no_save: options.keep.no_save || !options.only.is_empty() };
+    save::finish(&result::record(options.rounds, &hooks, &rows, &base), keep, result::draw)
 }
 
 /// Keeps this thread, and what it starts, on one processor.
@@ -118,64 +122,3 @@ fn mount_tracefs() -> anyhow::Result<()> {
     }
     Ok(())
 }
-
-fn print(hooks: &[Hook], rows: &BTreeMap<String, Row>, base: &[Times]) {
-    let cell = |estimate: Option<Estimate>| {
-        estimate.map_or_else(|| "-".to_owned(), |it| format!("{:.0} ±{:.0}", it.value, it.margin()))
-    };
-    let line = |name: &str, cells: &[String]| {
-        println!("{name:<30}{}", cells.iter().map(|cell| format!("{cell:>22}")).collect::<String>());
-    };
-    line("", &CELLS.map(|cell| cell.name.to_owned()));
-    let bases = |index: usize| base.iter().filter_map(|times| times.get(index).copied()).collect::<Vec<_>>();
-    line("nothing (whole call)", &std::array::from_fn::<_, 6, _>(|index| cell(stats::median_of(&bases(index)))));
-    for hook in hooks {
-        let Some(row) = rows.get(&hook.key()) else { continue };
-        if let Some(absent) = &row.absent {
-            println!("{:<30}not here: {}", hook.to_string(), absent.lines().next().unwrap_or_default());
-            continue;
-        }
-        line(&hook.to_string(), &std::array::from_fn::<_, 6, _>(|index| cell(stats::median_of(&row.samples(index)))));
-    }
-    println!();
-    for hook in hooks {
-        for program in rows.get(&hook.key()).into_iter().flat_map(|row| &row.programs) {
-            println!("{:<30}{program}", hook.to_string());
-        }
-    }
-    println!();
-    for (cell, against, goal) in GOALS {
-        for hook in hooks.iter().filter(|hook| matches!(hook, Hook::Zctrace(_))) {
-            let sample = |key: &str| {
-                let index = CELLS.iter().position(|it| it.name == cell)?;
-                rows.get(key).map(|row| row.samples(index))
-            };
-            let Some(ratio) = sample(&hook.key())
-                .zip(sample(&against.key()))
-                .and_then(|(a, b)| stats::ratio_of(&a, &b, stats::median))
-            else {
-                continue;
-            };
-            let verdict = if ratio.high <= goal {
-                "met"
-            } else if ratio.low > goal {
-                "missed"
-            } else {
-                "undecided"
-            };
-            println!(
-                "{hook}: {cell} is {:.2} ({:.2} to {:.2}) times {against}, goal {goal}: {verdict}",
-                ratio.value, ratio.low, ratio.high
-            );
-        }
-    }
-}
-
-/// The goals: zctrace's added time over that of something else.
-const GOALS: [(&str, Hook, f64); 5] = [
-    (cells::TRACED_READ, Hook::Empty, 2.0),
-    (cells::TRACED_READ, Hook::Bpftrace, 0.5),
-    (cells::TRACED_READ, Hook::Bare, 1.0),
-    (cells::ANOTHER_READ, Hook::Empty, 1.0),
-    (cells::ANOTHER_OTHER, Hook::Empty, 1.0),
-];

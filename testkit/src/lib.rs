@@ -3,6 +3,7 @@
 //! * [`kafka`]: an Apache Kafka broker from Maven Central, and clients that say exactly what they moved.
 //! * [`sendfile_server`]: a small server for machines without Java: the same bytes by `sendfile`, and by `pread64` and
 //!   `write`.
+//! * [`worker`]: a process that makes system calls by order and says how long they took, for the benchmarks.
 //!
 //! Everything listens on the loopback interface only, on ports that were free, and leaves nothing behind: no process,
 //! no file outside the [`cache`].
@@ -12,3 +13,4 @@ pub mod kafka;
 pub mod process;
 pub mod sendfile_server;
 pub mod tools;
+pub mod worker;

@@ -3,9 +3,12 @@
 // What these commands print is their output.
 #![allow(clippy::print_stdout)]
 
+mod bench;
 mod bpf;
+mod build;
 mod command;
 mod demo;
+mod stats;
 mod test;
 
 use clap::{Parser, Subcommand};
@@ -19,6 +22,8 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
+    /// Measure what zctrace costs, and compare with the last time
+    Bench(bench::Options),
     /// Build the eBPF object from source into agent-ebpf/prebuilt
     Bpf(bpf::Options),
     /// Put a real broker under load, and watch it with zctrace
@@ -29,6 +34,7 @@ enum Command {
 
 fn main() -> anyhow::Result<()> {
     match Cli::parse().command {
+        Command::Bench(options) => bench::run(&options),
         Command::Bpf(options) => bpf::run(&options),
         Command::Demo(options) => demo::run(&options),
         Command::Test(options) => test::run(&options),

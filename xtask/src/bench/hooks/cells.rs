@@ -1,0 +1,99 @@
+//! The calls that are timed, and who makes them.
+
+use std::path::Path;
+
+use anyhow::Context as _;
+use testkit::worker::{Call, Clock, Order, Place, Worker};
+
+use crate::stats;
+
+/// Batches of a cell: its value is their median, so that a stranger's interruption of one does not count.
+const BATCHES: u32 = 15;
+
+/// Who makes a call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Who {
+    Traced,
+    Another,
+}
+
+/// A kind of call by somebody.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Cell {
+    pub(super) name: &'static str,
+    pub(super) who: Who,
+    pub(super) call: Call,
+}
+
+pub(super) const TRACED_READ: &str = "traced read";
+pub(super) const ANOTHER_READ: &str = "another's read";
+pub(super) const ANOTHER_OTHER: &str = "another's other call";
+
+pub(super) const CELLS: [Cell; 6] = [
+    Cell { name: TRACED_READ, who: Who::Traced, call: Call::Read },
+    Cell { name: "traced other call", who: Who::Traced, call: Call::Other },
+    Cell { name: ANOTHER_READ, who: Who::Another, call: Call::Read },
+    Cell { name: ANOTHER_OTHER, who: Who::Another, call: Call::Other },
+    Cell { name: "traced socket write", who: Who::Traced, call: Call::Write },
+    Cell { name: "traced sendfile", who: Who::Traced, call: Call::Sendfile },
+];
+
+/// Nanoseconds a call, in the order of [`CELLS`].
+pub(super) type Times = [f64; CELLS.len()];
+
+/// The traced process and the other one. Both run on the same processor, one after the other, so that both find the
+/// same caches; what hooks them runs elsewhere.
+pub(super) struct Workers {
+    traced: Worker,
+    another: Worker,
+}
+
+impl Workers {
+    pub(super) fn start(program: &Path, cpu: usize, dir: &Path) -> anyhow::Result<Self> {
+        let start = |name: &str| {
+            let place = Place { cpu, files: 1, connections: 1, dir: dir.join(name) };
+            Worker::start(program, &place).context("a process to measure could not be started")
+        };
+        Ok(Self { traced: start("traced")?, another: start("another")? })
+    }
+
+    pub(super) fn traced(&self) -> u32 {
+        self.traced.pid()
+    }
+
+    /// Every cell once; `slow` for a hook that takes tens of microseconds.
+    pub(super) fn measure(&mut self, slow: bool) -> anyhow::Result<Times> {
+        let mut times = Times::default();
+        for (time, cell) in times.iter_mut().zip(CELLS) {
+            *time = self.cell(cell, if slow { 100 } else { 1 })?;
+        }
+        Ok(times)
+    }
+
+    fn cell(&mut self, cell: Cell, divisor: u32) -> anyhow::Result<f64> {
+        let calls = match cell.call {
+            Call::Other => 2000,
+            Call::Read => 1000,
+            Call::Write | Call::Sendfile => 640,
+        };
+        let batches = if divisor > 1 { 3 } else { BATCHES };
+        // A tracer that stops the caller makes it sleep: only there does the time that passes say more.
+        let clock = if divisor > 1 { Clock::Wall } else { Clock::Thread };
+        let order = Order { call: cell.call, calls: calls / divisor, batches, clock };
+        let times = self.make(cell.who, &order)?;
+        stats::median(&times).context("a worker measured nothing")
+    }
+
+    /// Makes calls without a look at their time; says how many.
+    pub(super) fn run(&mut self, cell: Cell, calls: u32) -> anyhow::Result<()> {
+        self.make(cell.who, &Order { call: cell.call, calls, batches: 1, clock: Clock::Thread }).map(drop)
+    }
+
+    fn make(&mut self, who: Who, order: &Order) -> anyhow::Result<Vec<f64>> {
+        let worker = match who {
+            Who::Traced => &mut self.traced,
+            Who::Another => &mut self.another,
+        };
+        worker.measure(order).context("a process to measure failed")
+    }
+}

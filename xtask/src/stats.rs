@@ -1,6 +1,7 @@
 //! What repeated measurements say: medians, quantiles, and intervals of confidence by the bootstrap (resampling with
 //! replacement, B. Efron 1979; the percentile form), which assumes no distribution. Everything here is pure, and the
 //! same measurements give the same numbers: the seed is fixed.
+#![allow(dead_code, reason = "the benchmarks of a broker and of scale use the rest")]
 
 /// Resamples of a bootstrap: enough that the ends of a 95 % interval hold to their second digit.
 const RESAMPLES: usize = 2000;

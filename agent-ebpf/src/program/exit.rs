@@ -14,8 +14,8 @@ use super::{
     maps::TARGETS,
     messages,
     object::{Object, is_writable},
-    task::running_task,
     read::{near, user},
+    task::running_task,
 };
 
 // include/linux/socket.h

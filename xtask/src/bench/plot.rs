@@ -1,4 +1,5 @@
 //! Results as pictures (SVG).
+#![allow(dead_code, reason = "the benchmarks of a broker and of scale use the rest")]
 
 use std::path::Path;
 

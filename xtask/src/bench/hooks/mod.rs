@@ -65,7 +65,7 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
     let cpus = std::thread::available_parallelism()?.get();
     // This process and the tools that it starts keep away from the processor that is measured on, where there are two.
     let cpu = cpus - 1;
-    let _elsewhere = pin(0)?;
+    pin(0)?;
     let mut workers = Workers::start(&path("bench-worker")?, cpu, dir.path())?;
     let programs = programs::Programs::load(dir.path(), workers.traced())?;
     let mut tools = Tools { zctrace: path("zctrace")?, programs, pid: workers.traced(), cpu };

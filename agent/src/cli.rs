@@ -76,9 +76,13 @@ pub struct Doctor {
     pub no_self_test: bool,
 }
 
-/// `zctrace serve`.
-#[derive(Debug, Args)]
+/// `zctrace serve`. Each flag is also a key of the configuration file, but for those that say where that is and what to do
+/// with it ([`crate::serve::config`]).
+#[derive(Clone, Debug, Args)]
 pub struct Serve {
+    /// Configuration file (YAML): each flag's name is a key; flags go before it
+    #[arg(long = "config.file", value_name = "FILE")]
+    pub config_file: Option<PathBuf>,
     /// What to find by itself; `kafka` unless --pid or --match say what to watch
     #[arg(long, value_enum)]
     pub discover: Option<Discover>,
@@ -107,7 +111,15 @@ pub struct Serve {
     #[arg(long = "topics.deny", value_name = "REGEX")]
     pub deny: Option<Regex>,
     /// One series for all partitions of a topic
-    #[arg(long = "topics.aggregate")]
+    #[arg(
+        long = "topics.aggregate",
+        value_name = "true|false",
+        num_args = 0..=1,
+        require_equals = true,
+        default_value_t = false,
+        default_missing_value = "true",
+        action = clap::ArgAction::Set
+    )]
     pub aggregate: bool,
     /// Listeners of a target that have series of their own, at most
     #[arg(long = "listeners.limit", value_name = "N", default_value_t = 64)]
@@ -124,7 +136,7 @@ pub struct Serve {
     /// TLS and users, in the format of Prometheus's exporter-toolkit; followed when it changes
     #[arg(long = "web.config.file", value_name = "FILE")]
     pub web_config: Option<PathBuf>,
-    /// Only check the configuration, and say what is wrong with it
+    /// Only check the configuration file and the web configuration file, and say what is wrong with them
     #[arg(long)]
     pub check_config: bool,
     /// How to hook the kernel

@@ -64,13 +64,15 @@ pub struct Discovery {
     judged: BTreeMap<u32, Judged>,
     /// Who has a name: what it stands for.
     names: BTreeMap<String, String>,
+    /// Where the next scan begins, so that those who come first can't keep the others from their turn.
+    next: u32,
 }
 
 impl Discovery {
     /// Looks below `proc`, normally `/proc`.
     #[must_use]
     pub const fn new(proc: PathBuf, rules: Vec<Rule>) -> Self {
-        Self { proc, rules, judged: BTreeMap::new(), names: BTreeMap::new() }
+        Self { proc, rules, judged: BTreeMap::new(), names: BTreeMap::new(), next: 0 }
     }
 
     /// Processes that are to be watched and were not found before. `running` names the targets of which a process runs:
@@ -83,8 +85,11 @@ impl Discovery {
             self.names.retain(|name, _| running.contains(name));
         }
         let mut found = Vec::new();
-        for pid in pids {
+        let in_turn = pids.range(self.next..).chain(pids.range(..self.next));
+        self.next = 0;
+        for pid in in_turn.copied() {
             if found.len() == MOST_FOUND {
+                self.next = pid;
                 break;
             }
             if let Some(process) = self.look_at(pid) {
@@ -94,6 +99,18 @@ impl Discovery {
             }
         }
         found
+    }
+
+    /// Other rules from now on: the next scan looks at every process again.
+    pub fn look_for(&mut self, rules: Vec<Rule>) {
+        self.rules = rules;
+        self.judged.clear();
+    }
+
+    /// Whether a process is one to watch. One that has ended is not.
+    #[must_use]
+    pub fn wants(&self, pid: u32) -> bool {
+        target::inspect(&self.proc, pid).is_ok_and(|process| self.is_wanted(&process))
     }
 
     /// Forgets that a process was found, so that the next scan finds it again: it could not be watched this time.

@@ -2,7 +2,11 @@
 
 use std::process::ExitCode;
 
-use crate::{probe::ProbeError, serve::web::WebError, target::TargetError};
+use crate::{
+    probe::ProbeError,
+    serve::{config::ConfigError, web::WebError},
+    target::TargetError,
+};
 
 /// Why zctrace could not do what was asked.
 #[derive(Debug, thiserror::Error)]
@@ -16,6 +20,9 @@ pub enum Error {
     /// About the web configuration.
     #[error(transparent)]
     Web(#[from] WebError),
+    /// About the configuration file of the service.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
     /// The summary could not be written.
     #[error("the summary could not be written: {0}")]
     Output(#[from] std::io::Error),
@@ -74,7 +81,7 @@ impl Error {
                 | ProbeError::NoLeg(_)
                 | ProbeError::NoMemory { .. },
             ) => Status::Kernel,
-            Self::Usage(_) | Self::Web(_) => Status::Usage,
+            Self::Usage(_) | Self::Web(_) | Self::Config(_) => Status::Usage,
             Self::Probe(_) | Self::Output(_) | Self::Json(_) | Self::Other(_) => Status::Failed,
         }
     }

@@ -15,6 +15,7 @@ pub mod exercise;
 pub mod facts;
 pub mod fleet;
 pub mod kafka;
+pub mod log;
 pub mod output;
 pub mod privileges;
 pub mod probe;

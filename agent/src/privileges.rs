@@ -11,11 +11,11 @@ pub const NEEDED: [(Capability, &str); 4] = [
 ];
 
 /// Drops every capability but those in [`NEEDED`] that this process has, and forbids to get any back by `execve`. To be
-/// called while there is one thread: threads that start later inherit what it has.
+/// called while there is one thread: threads that start later inherit what it has. Returns the names of what is kept.
 ///
 /// # Errors
 /// What the kernel said.
-pub fn drop_all_but_needed() -> Result<(), caps::errors::CapsError> {
+pub fn drop_all_but_needed() -> Result<Vec<String>, caps::errors::CapsError> {
     let permitted = caps::read(None, CapSet::Permitted)?;
     let needed: CapsHashSet = NEEDED.iter().map(|(capability, _)| *capability).collect();
     // CAP_SYS_ADMIN stands for CAP_BPF and CAP_PERFMON on systems that know no better.
@@ -35,6 +35,5 @@ pub fn drop_all_but_needed() -> Result<(), caps::errors::CapsError> {
     unsafe { libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) };
     let mut names: Vec<_> = kept.iter().map(ToString::to_string).collect();
     names.sort_unstable();
-    tracing::info!(kept = names.join(" "), "all other capabilities are dropped");
-    Ok(())
+    Ok(names)
 }

@@ -7,86 +7,15 @@ use std::{
     io::{Read, Write},
     net::{SocketAddr, TcpListener, TcpStream},
     process::{Command, Stdio},
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use serde_json::Value;
-use support::{PATIENCE, Running, ZCTRACE, alone, assert_nothing_left, busy, need};
+use support::{
+    Running, ZCTRACE, alone, assert_nothing_left, busy, need,
+    service::{Service, free_address, get, wait_for},
+};
 use testkit::kafka::{Broker, BrokerOptions, Clients, Kafka, Moved, Produce};
-
-/// An address that nobody listens on now.
-fn free_address() -> SocketAddr {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
-}
-
-/// Status and body of a GET.
-fn get(address: SocketAddr, path: &str) -> Option<(u16, String)> {
-    let mut stream = TcpStream::connect(address).ok()?;
-    stream.set_read_timeout(Some(PATIENCE)).ok()?;
-    write!(stream, "GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n").ok()?;
-    let mut answer = Vec::new();
-    stream.read_to_end(&mut answer).ok()?;
-    let answer = String::from_utf8_lossy(&answer);
-    let (head, body) = answer.split_once("\r\n\r\n")?;
-    let body =
-        if head.to_lowercase().contains("transfer-encoding: chunked") { unchunked(body) } else { body.to_owned() };
-    Some((head.split(' ').nth(1)?.parse().ok()?, body))
-}
-
-fn unchunked(mut body: &str) -> String {
-    let mut whole = String::new();
-    while let Some((size, rest)) = body.split_once("\r\n") {
-        let size = usize::from_str_radix(size, 16).unwrap_or(0);
-        whole.push_str(rest.get(..size).unwrap_or_default());
-        body = rest.get(size + 2..).unwrap_or_default();
-    }
-    whole
-}
-
-/// Waits until `ready` gives something.
-fn wait_for<T>(what: &str, mut ready: impl FnMut() -> Option<T>) -> T {
-    let started = Instant::now();
-    loop {
-        if let Some(value) = ready() {
-            return value;
-        }
-        assert!(started.elapsed() < PATIENCE, "{what}: in vain");
-        std::thread::sleep(Duration::from_millis(100));
-    }
-}
-
-struct Service {
-    process: Running,
-    address: SocketAddr,
-}
-
-impl Service {
-    fn start(address: SocketAddr, arguments: &[&str]) -> Self {
-        let child = Command::new(ZCTRACE)
-            .args(["serve", "--web.listen-address", &address.to_string(), "--discover.interval", "200ms"])
-            .args(arguments)
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .spawn()
-            .unwrap();
-        let service = Self { process: Running(child), address };
-        wait_for("ready", || get(address, "/readyz").filter(|(status, _)| *status == 200));
-        service
-    }
-
-    fn metrics(&self) -> String {
-        let (status, body) = get(self.address, "/metrics").unwrap();
-        assert_eq!(status, 200, "{body}");
-        body
-    }
-
-    /// The value of the first sample that begins so.
-    fn sample(&self, series: &str) -> Option<f64> {
-        let metrics = self.metrics();
-        let line = metrics.lines().find(|line| line.starts_with(series))?;
-        line.rsplit_once(' ')?.1.parse().ok()
-    }
-}
 
 struct Prometheus {
     _process: Running,

@@ -75,9 +75,15 @@ pub struct View {
     pub surroundings: Surroundings,
 }
 
+/// A process of a target, told from every other that has been or will be watched.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Life(u64);
+
 struct Member {
     past: Snapshot,
     life: Option<(Slot, u32)>,
+    /// Number of the life that runs, or ran.
+    number: u64,
     processes: u64,
     facts: Facts,
     surroundings: Surroundings,
@@ -96,6 +102,7 @@ pub struct Fleet {
     members: BTreeMap<String, Member>,
     forgotten: u64,
     evicted: u64,
+    lives: u64,
     /// Files as they stood when the table was found to fill up: those that still stand so later are idle.
     seen: Option<(Instant, Vec<FileCount>)>,
 }
@@ -107,16 +114,16 @@ impl Fleet {
     /// An empty fleet.
     #[must_use]
     pub const fn new(probe: Probe, proc: PathBuf, limits: Limits) -> Self {
-        Self { probe, proc, limits, members: BTreeMap::new(), forgotten: 0, evicted: 0, seen: None }
+        Self { probe, proc, limits, members: BTreeMap::new(), forgotten: 0, evicted: 0, lives: 0, seen: None }
     }
 
     /// Begins to count for a process of the target that is called `name`.
     ///
     /// # Errors
     /// What the kernel said; the target keeps what it had. A target whose process still runs is not changed.
-    pub fn admit(&mut self, name: &str, process: &Process) -> Result<(), ProbeError> {
-        if self.members.get(name).is_some_and(|member| member.life.is_some()) {
-            return Ok(());
+    pub fn admit(&mut self, name: &str, process: &Process) -> Result<Life, ProbeError> {
+        if let Some(member) = self.members.get(name).filter(|member| member.life.is_some()) {
+            return Ok(Life(member.number));
         }
         let mut facts = facts::gather(&self.proc, process);
         let pid = process.pid;
@@ -137,6 +144,7 @@ impl Fleet {
         let member = self.members.entry(name.to_owned()).or_insert_with(|| Member {
             past: Snapshot::default(),
             life: None,
+            number: 0,
             processes: 0,
             facts: facts.clone(),
             surroundings: Surroundings::default(),
@@ -150,7 +158,50 @@ impl Fleet {
         member.surroundings = surroundings(&self.proc, pid);
         member.processes += 1;
         member.ended = None;
-        Ok(())
+        self.lives += 1;
+        member.number = self.lives;
+        Ok(Life(member.number))
+    }
+
+    /// Like [`Self::retire`], if it is still this process that is watched for the target.
+    ///
+    /// # Errors
+    /// What the kernel said.
+    pub fn end(&mut self, name: &str, life: Life) -> Result<(), ProbeError> {
+        let is_it = self.members.get(name).is_some_and(|member| member.number == life.0);
+        if is_it { self.retire(name) } else { Ok(()) }
+    }
+
+    /// Other limits from now on. What has series and still may goes on; what `(other)` holds goes on from where it stands,
+    /// whatever comes to it or leaves it. Listeners that have series keep them.
+    ///
+    /// # Errors
+    /// What the kernel said: then `(other)` may step once.
+    pub fn change(&mut self, limits: Limits) -> Result<(), ProbeError> {
+        self.limits = limits;
+        let mut result = Ok(());
+        let now = Instant::now();
+        for member in self.members.values_mut() {
+            let counts = match member.life.map(|(slot, _)| self.probe.snapshot(slot)) {
+                Some(Ok(life)) => life.plus(&member.past),
+                Some(Err(error)) => {
+                    result = Err(error);
+                    continue;
+                }
+                None => member.past.clone(),
+            };
+            let attach = Attach { leg: String::new(), reason: String::new() };
+            let report = report::build(&counts, &member.facts, member.window(now), attach);
+            member.series.change(self.limits.topics.clone(), self.limits.listeners, &report);
+            member.lately.set_span(self.limits.window);
+        }
+        result
+    }
+
+    /// Over which time ratios are.
+    #[must_use]
+    pub const fn window(&self) -> Duration {
+        self.limits.window
     }
 
     /// Keeps the last counts of a target whose process has ended, and makes its place in the maps free.

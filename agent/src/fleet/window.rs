@@ -27,6 +27,11 @@ impl Lately {
         Self { span, samples: VecDeque::new() }
     }
 
+    /// Another window from now on. A longer one grows from what is remembered.
+    pub(super) const fn set_span(&mut self, span: Duration) {
+        self.span = span;
+    }
+
     /// How often to [`Self::sample`].
     pub(super) fn interval(&self) -> Duration {
         self.span / SAMPLES

@@ -1,6 +1,9 @@
-//! The service: HTTP ([`web`]), and what it answers ([`Pages`]).
+//! The service: its configuration file ([`config`]), HTTP ([`web`]), and what it answers ([`Pages`]).
 
+pub mod clock;
+pub mod config;
 mod pages;
+mod small_file;
 pub mod web;
 
-pub use pages::{Pages, Stats};
+pub use pages::{ConfigStats, Pages, Stats};

@@ -3,9 +3,9 @@
 use std::{
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
-    time::{Duration, Instant},
+    time::{Duration, Instant, SystemTime},
 };
 
 use prometheus::{Registry, TextEncoder};
@@ -13,9 +13,10 @@ use prometheus::{Registry, TextEncoder};
 use super::web::{Response, Site, WebHandle};
 use crate::{
     fleet::{Fleet, View},
+    log::Lost,
     output::{
         self, Style,
-        prometheus::{Own, Web, render},
+        prometheus::{Configuration, Own, Web, render},
     },
     probe::ProbeError,
 };
@@ -27,6 +28,60 @@ pub struct Stats {
     pub refused: AtomicU64,
     /// Scans for processes.
     pub scans: AtomicU64,
+    /// Times that the host's clock was found set back.
+    pub clock_set_back: AtomicU64,
+    /// See [`ConfigStats`].
+    pub config: ConfigStats,
+    /// Log lines that were lost.
+    pub lost: Lost,
+}
+
+/// What became of the configuration.
+#[derive(Debug, Default)]
+pub struct ConfigStats {
+    /// Readings after the first that were taken.
+    pub reloads: AtomicU64,
+    /// Readings that were not.
+    pub failed: AtomicU64,
+    /// Whether the last reading failed.
+    last_failed: AtomicBool,
+    /// When it was last taken, in milliseconds since 1970.
+    taken: AtomicU64,
+    /// Flags that change only when zctrace is started again.
+    pub restart: Mutex<Vec<String>>,
+}
+
+impl Stats {
+    /// Nothing has happened yet.
+    #[must_use]
+    pub fn new(lost: Lost) -> Self {
+        Self { lost, ..Self::default() }
+    }
+}
+
+impl ConfigStats {
+    /// A configuration was read and taken.
+    pub fn taken(&self, at: SystemTime) {
+        let since = at.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        self.taken.store(u64::try_from(since.as_millis()).unwrap_or(u64::MAX), Ordering::Relaxed);
+        self.last_failed.store(false, Ordering::Relaxed);
+    }
+
+    /// A configuration was read and can't be used.
+    pub fn refused(&self) {
+        self.failed.fetch_add(1, Ordering::Relaxed);
+        self.last_failed.store(true, Ordering::Relaxed);
+    }
+
+    fn seen(&self) -> Configuration {
+        let of = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        Configuration {
+            successful: !self.last_failed.load(Ordering::Relaxed),
+            taken: Duration::from_millis(of(&self.taken)),
+            reloads: [("ok", of(&self.reloads)), ("failed", of(&self.failed))],
+            restart: self.restart.lock().unwrap_or_else(PoisonError::into_inner).clone(),
+        }
+    }
 }
 
 /// Everything that a request can ask for.
@@ -41,8 +96,6 @@ pub struct Pages {
     pub registry: Registry,
     /// Path of the metrics.
     pub telemetry_path: String,
-    /// Window of the ratios.
-    pub window: Duration,
     /// Time that attaching took.
     pub attach: Duration,
 }
@@ -85,12 +138,15 @@ impl Pages {
             attach: self.attach,
             scrape: started.elapsed(),
             usage,
-            window: self.window,
+            window: fleet.window(),
             refused: self.stats.refused.load(Ordering::Relaxed),
             forgotten: fleet.forgotten(),
             evicted: fleet.evicted(),
             scans: self.stats.scans.load(Ordering::Relaxed),
             web: self.seen(),
+            config: self.stats.config.seen(),
+            log_lines_lost: self.stats.lost.lines(),
+            clock_set_back: self.stats.clock_set_back.load(Ordering::Relaxed),
         };
         drop(fleet);
         let mut body = String::new();

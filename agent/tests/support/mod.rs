@@ -2,6 +2,8 @@
 //! kernel.
 #![allow(dead_code, missing_docs, unreachable_pub, clippy::unwrap_used, clippy::expect_used, clippy::panic)] // each test file uses a part
 
+pub mod service;
+
 use std::{
     io::{BufRead, BufReader, Read},
     path::Path,

@@ -12,8 +12,8 @@ use crate::{
 };
 
 /// Debian's packages that tests use: strace counts beside zctrace, setpriv and unshare (util-linux) make bad days,
-/// Prometheus scrapes (and its promtool checks metrics).
-const PACKAGES: [&str; 3] = ["strace", "util-linux", "prometheus"];
+/// Prometheus scrapes (and its promtool checks metrics), faketime sets a process's clock.
+const PACKAGES: [&str; 4] = ["strace", "util-linux", "prometheus", "faketime"];
 const TRACEFS: &str = "/sys/kernel/tracing";
 const CARGO_DENY: &str = "0.20.2";
 

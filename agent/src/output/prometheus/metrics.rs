@@ -122,6 +122,18 @@ metrics! {
         "HTTP connections that were cut or never came to be: timeout (too slow), malformed (no HTTP, or too large a head), tls_handshake, evicted (idle, for others), accept.";
     WEB_RELOADS: Counter "zctrace_web_config_reloads_total" ["result"]
         "Changes of the web configuration file: ok, or failed, where the one before was kept.";
+    CONFIG_SUCCESSFUL: Gauge "zctrace_config_last_reload_successful" []
+        "Whether the configuration file that was read last is in force: 0 where it was broken and the one before was kept.";
+    CONFIG_TAKEN: Gauge "zctrace_config_last_reload_success_timestamp_seconds" []
+        "When a configuration file was last read and taken.";
+    CONFIG_RELOADS: Counter "zctrace_config_reloads_total" ["result"]
+        "Readings of the configuration file on SIGHUP: ok, or failed.";
+    CONFIG_RESTART: Gauge "zctrace_config_restart_required" ["setting"]
+        "1 for each setting that was changed in the configuration file and changes only when zctrace is started again.";
+    LOG_LINES_LOST: Counter "zctrace_log_lines_lost_total" []
+        "Log lines that could not be written: the disk is full, or their reader does not take them.";
+    CLOCK_SET_BACK: Counter "zctrace_clock_set_back_total" []
+        "Times that the host's clock was found set back by more than a second.";
     BUILD_INFO: Gauge "zctrace_build_info" ["version" "arch"]
         "This zctrace. Always 1.";
 }

@@ -41,6 +41,25 @@ pub struct Own {
     pub scans: u64,
     /// What the HTTP server has seen.
     pub web: Web,
+    /// What became of the configuration.
+    pub config: Configuration,
+    /// Log lines that could not be written.
+    pub log_lines_lost: u64,
+    /// Times that the host's clock was found set back.
+    pub clock_set_back: u64,
+}
+
+/// What became of the configuration file.
+#[derive(Clone, Debug, Default)]
+pub struct Configuration {
+    /// Whether the last reading was taken.
+    pub successful: bool,
+    /// When one was taken last, since 1970.
+    pub taken: Duration,
+    /// Readings after the first, by what became of them.
+    pub reloads: [(&'static str, u64); 2],
+    /// Flags that change only when zctrace is started again.
+    pub restart: Vec<String>,
 }
 
 /// What the HTTP server has seen since it started.
@@ -328,6 +347,13 @@ fn zctrace(text: &mut Text<'_>, own: &Own) {
         text.count(metric, &[], count);
     }
     web(text, &own.web);
+    configuration(text, &own.config);
+    for (metric, count) in
+        [(&metrics::LOG_LINES_LOST, own.log_lines_lost), (&metrics::CLOCK_SET_BACK, own.clock_set_back)]
+    {
+        text.begin(metric);
+        text.count(metric, &[], count);
+    }
     text.begin(&metrics::BUILD_INFO);
     text.count(&metrics::BUILD_INFO, &[env!("CARGO_PKG_VERSION"), std::env::consts::ARCH], 1);
 }
@@ -348,5 +374,20 @@ fn web(text: &mut Text<'_>, web: &Web) {
     text.begin(&metrics::WEB_RELOADS);
     for (result, count) in web.reloads {
         text.count(&metrics::WEB_RELOADS, &[result], count);
+    }
+}
+
+fn configuration(text: &mut Text<'_>, config: &Configuration) {
+    text.begin(&metrics::CONFIG_SUCCESSFUL);
+    text.count(&metrics::CONFIG_SUCCESSFUL, &[], config.successful.into());
+    text.begin(&metrics::CONFIG_TAKEN);
+    text.number(&metrics::CONFIG_TAKEN, &[], config.taken.as_secs_f64());
+    text.begin(&metrics::CONFIG_RELOADS);
+    for (result, count) in config.reloads {
+        text.count(&metrics::CONFIG_RELOADS, &[result], count);
+    }
+    text.begin(&metrics::CONFIG_RESTART);
+    for setting in &config.restart {
+        text.count(&metrics::CONFIG_RESTART, &[setting], 1);
     }
 }

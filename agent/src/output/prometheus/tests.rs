@@ -58,6 +58,14 @@ fn own() -> Own {
         evicted: 0,
         scans: 3,
         web: Web { responses: [0, 2, 0, 0, 0], connections: 1, cut: CUT, reloads: RELOADS, ..Web::default() },
+        config: Configuration {
+            successful: true,
+            taken: Duration::from_millis(1_790_000_000_500),
+            reloads: RELOADS,
+            restart: vec!["maps.files".to_owned()],
+        },
+        log_lines_lost: 0,
+        clock_set_back: 0,
     }
 }
 

@@ -1,21 +1,17 @@
 //! From files to a [`WebConfig`], noting which files were looked at.
 
 use std::{
-    fs, io,
-    io::Read,
+    fs,
     os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
 };
 
 use super::{
-    super::WebError,
+    super::{super::small_file, WebError},
     WebConfig,
     file::{self, Fault},
     http, tls,
 };
-
-/// Web configurations, certificates and keys are small.
-const MAX_BYTES: u64 = 1 << 20;
 
 /// What tells whether a file has changed: device, inode, size, times of change (seconds and nanoseconds) of its content
 /// and of its inode. `None` for a file that is not there. A link is followed, as Kubernetes replaces a secret's files by
@@ -71,23 +67,10 @@ impl Loader {
     fn read(&mut self, path: &Path) -> Result<Vec<u8>, WebError> {
         // The stamp comes first: what changes while it is read is read again.
         self.files.push((path.to_owned(), Stamp::of(path)));
-        read(path).map_err(|source| WebError::Read { path: path.to_owned(), source })
+        small_file::read(path).map_err(|source| WebError::Read { path: path.to_owned(), source })
     }
 }
 
 pub(super) fn in_tls(reason: &str) -> String {
     format!("tls_server_config: {reason}")
-}
-
-fn read(path: &Path) -> io::Result<Vec<u8>> {
-    // A pipe would be waited for.
-    if !fs::metadata(path)?.is_file() {
-        return Err(io::Error::other("it is no regular file"));
-    }
-    let mut bytes = Vec::new();
-    fs::File::open(path)?.take(MAX_BYTES + 1).read_to_end(&mut bytes)?;
-    if bytes.len() as u64 > MAX_BYTES {
-        return Err(io::Error::other("it is larger than 1 MiB"));
-    }
-    Ok(bytes)
 }

@@ -6,7 +6,6 @@ mod support;
 use std::{
     fs::{self, File},
     io::Write,
-    os::unix::process::CommandExt,
     path::Path,
     process::{Command, Stdio},
     time::Duration,
@@ -159,7 +158,7 @@ fn a_target_that_restarts_in_a_tight_loop_is_one_target() {
     assert!(service.sample(READS).unwrap() >= counted);
     let metrics = service.metrics();
     assert_eq!(metrics.matches("zctrace_target_up{").count(), 1, "{metrics}");
-    assert_eq!(service.sample("zctrace_map_entries{map=\"targets\"}"), Some(0.0));
+    assert_eq!(service.sample("zctrace_map_entries{map=\"transfers\"}"), Some(0.0));
     assert_logged(&log, &["watching", "dd"]);
     assert_logged(&log, &["ended", "dd"]);
 }
@@ -171,8 +170,7 @@ fn ten_thousand_short_lived_processes_that_match_do_no_harm() {
     let log = dir.path().join("log");
     // It matches as well as the ten thousand do.
     let target = busy();
-    let service =
-        logged(&["--pid", &target.pid().to_string(), "--match", "^sleep 0.0", "--targets.max", "4"], &log);
+    let service = logged(&["--pid", &target.pid().to_string(), "--match", "^sleep 0.0", "--targets.max", "4"], &log);
     service.wait_for(UP, |up| up > 0.5);
     let before = service.sample(READS).unwrap();
     let script = "i=0; while [ $i -lt 10000 ]; do sleep 0.0$i & i=$((i + 1)); done; wait";
@@ -211,7 +209,7 @@ fn a_pid_that_another_process_gets_is_another_process() {
          kill -CONT $server
          echo \"$first $second\" >{out}
          while [ $(grep -c watching {log}) -lt 2 ]; do sleep 0.05; done
-         sleep 1000",
+         sleep 999",
         log = log.display(),
         out = out.display(),
     );
@@ -233,7 +231,7 @@ fn a_pid_that_another_process_gets_is_another_process() {
     let numbers = fs::read_to_string(&out).unwrap();
     let (first, second) = numbers.trim().split_once(' ').unwrap();
     assert_eq!(first, second, "the second process got the first one's PID");
-    assert_eq!(sample("zctrace_target_up{target=\"sleep\"}"), Some(0.0));
+    wait_for("the first is let go", || sample("zctrace_target_up{target=\"sleep\"}").filter(|up| *up < 0.5));
     wait_for("it is counted", || sample("zctrace_transfers_total{target=\"dd\",syscall=\"read\"").filter(|n| *n > 0.0));
     assert_eq!(sample("zctrace_transfers_total{target=\"sleep\",syscall=\"read\",source=\"other\""), None);
 }
@@ -279,7 +277,8 @@ fn with_little_memory_left_it_keeps_serving() {
     // What it has now, and 48 MiB of addresses: what a thread of its own needs to start, and little else.
     let size = service.sample("process_virtual_memory_bytes").unwrap();
     let limit = format!("{:.0}", size + 48e6);
-    let status = Command::new("prlimit").args(["--pid", &service.process.pid().to_string(), &format!("--as={limit}")]).status();
+    let status =
+        Command::new("prlimit").args(["--pid", &service.process.pid().to_string(), &format!("--as={limit}")]).status();
     assert!(status.unwrap().success());
     let before = service.sample(READS).unwrap();
     let clients: Vec<_> = (0..300)
@@ -297,25 +296,4 @@ fn with_little_memory_left_it_keeps_serving() {
     }
     drop(clients);
     service.wait_for(READS, |reads| reads > before);
-}
-
-#[test]
-fn without_memory_for_its_maps_it_says_so_at_the_start() {
-    let _alone = alone();
-    let target = busy();
-    let mut command = Command::new(ZCTRACE);
-    let pid = target.pid().to_string();
-    command.args(["serve", "--pid", &pid, "--web.listen-address", &free_address().to_string()]).stdin(Stdio::null());
-    let limit = libc::rlimit { rlim_cur: 100 << 20, rlim_max: 100 << 20 };
-    // SAFETY: one system call between fork and exec.
-    unsafe {
-        command.pre_exec(move || {
-            libc::setrlimit(libc::RLIMIT_AS, &raw const limit);
-            Ok(())
-        });
-    }
-    let output = command.args(["--maps.files", "4194304"]).output().unwrap();
-    let said = String::from_utf8_lossy(&output.stderr);
-    assert_ne!(output.status.code(), Some(0), "{said}");
-    assert!(said.to_lowercase().contains("memory"), "{said}");
 }

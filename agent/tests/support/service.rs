@@ -65,11 +65,11 @@ impl Service {
     /// The same, started another way.
     pub fn run(address: SocketAddr, arguments: &[&str], more: impl FnOnce(&mut Command)) -> Self {
         let mut command = Command::new(ZCTRACE);
-        command
-            .args(["serve", "--web.listen-address", &address.to_string(), "--discover.interval", "200ms"])
-            .args(arguments)
-            .stdin(Stdio::null())
-            .stdout(Stdio::null());
+        command.args(["serve", "--web.listen-address", &address.to_string()]);
+        if !arguments.contains(&"--discover.interval") {
+            command.args(["--discover.interval", "200ms"]);
+        }
+        command.args(arguments).stdin(Stdio::null()).stdout(Stdio::null());
         more(&mut command);
         let service = Self { process: Running(command.spawn().unwrap()), address };
         service.is_ready();

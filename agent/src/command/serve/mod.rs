@@ -227,7 +227,10 @@ fn look_at_clock(last: &Mutex<Clocks>, stats: &Stats) {
     let now = Clocks::now();
     if let Some(step) = last.set_back(&now) {
         stats.clock_set_back.fetch_add(1, Ordering::Relaxed);
-        tracing::warn!(seconds = step.as_secs_f64(), "the host's clock was set back; counts and windows do not go by it");
+        tracing::warn!(
+            seconds = step.as_secs_f64(),
+            "the host's clock was set back; counts and windows do not go by it"
+        );
     }
     *last = now;
 }

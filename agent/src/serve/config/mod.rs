@@ -7,11 +7,7 @@ mod file;
 #[cfg(test)]
 mod tests;
 
-use std::{
-    collections::BTreeMap,
-    ffi::OsString,
-    path::PathBuf,
-};
+use std::{collections::BTreeMap, ffi::OsString, path::PathBuf};
 
 use clap::{ArgMatches, CommandFactory, FromArgMatches, parser::ValueSource};
 pub use error::{ConfigError, Problem};

@@ -167,7 +167,15 @@ fn a_change_is_told_by_the_flags_that_it_changes() {
 /// Lines that are nearly configurations.
 fn texts() -> impl Strategy<Value = String> {
     let key = prop::sample::select(vec![
-        "topics.limit", "window", "pid", "match", "topics.aggregate", "discover", "no.such", "config.file", "attach",
+        "topics.limit",
+        "window",
+        "pid",
+        "match",
+        "topics.aggregate",
+        "discover",
+        "no.such",
+        "config.file",
+        "attach",
     ]);
     let value = prop_oneof![
         "[0-9]{1,6}",

@@ -20,6 +20,7 @@ fn myself() -> Process {
         command: "test".to_owned(),
         compat: Some(false),
         is_jvm: false,
+        jar_main: None,
     }
 }
 

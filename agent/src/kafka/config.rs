@@ -19,6 +19,29 @@ const KEPT: [&str; 10] = [
     "socket.send.buffer.bytes",
 ];
 
+/// Commands of `KafkaDockerWrapper`, which is also the main class of the native image: it makes a configuration, or starts
+/// the broker with one.
+pub(super) const SETUP: &str = "setup";
+const START: &str = "start";
+
+/// The configuration's path: the first argument of `kafka.Kafka`, an option of `KafkaDockerWrapper start`.
+fn path(arguments: &[String]) -> Option<&String> {
+    if arguments.first()? != START {
+        return arguments.iter().find(|argument| !argument.starts_with('-'));
+    }
+    let option = arguments.iter().position(|argument| ["--config", "-C"].contains(&argument.as_str()))?;
+    arguments.get(option + 1)
+}
+
+/// `--config=PATH` as two arguments.
+fn apart(arguments: &[String]) -> Vec<String> {
+    let split = |argument: &String| match argument.split_once('=') {
+        Some(("--config", path)) => vec!["--config".to_owned(), path.to_owned()],
+        _ => vec![argument.clone()],
+    };
+    arguments.iter().flat_map(split).collect()
+}
+
 /// The kept keys of a configuration.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Config {
@@ -31,7 +54,8 @@ impl Config {
     /// Reads the file that the arguments after the main class name, and applies their `--override key=value`.
     pub(super) fn read(root: &Root, arguments: &[String], problems: &mut Vec<String>) -> Self {
         let mut config = Self::default();
-        let Some(path) = arguments.iter().find(|argument| !argument.starts_with('-')) else {
+        let arguments = &apart(arguments);
+        let Some(path) = path(arguments) else {
             problems.push(
                 "The broker's command line names no configuration file: its listeners have no names here.".to_owned(),
             );

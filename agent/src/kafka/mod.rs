@@ -52,7 +52,16 @@ pub struct LogDir {
 #[must_use]
 pub fn detect(process: &Process) -> bool {
     // The native image of the project's own container is an executable named like the main class.
-    MAIN_CLASSES.contains(&process.command.as_str())
+    let is_broker = |class: &str| MAIN_CLASSES.contains(&class);
+    (is_broker(&process.command) || process.jar_main.as_deref().is_some_and(is_broker))
+        && after_main(process).first().is_none_or(|first| first != config::SETUP)
+}
+
+/// What follows the main class, the jar or the native image on the command line.
+fn after_main(process: &Process) -> &[String] {
+    let arguments = process.command_line.arguments();
+    let main = if process.is_jvm { java_main(arguments) } else { Some(0) };
+    main.and_then(|main| arguments.get(main + 1..)).unwrap_or_default()
 }
 
 /// Finds out about a broker. What can't be found out is a problem, not an error: a broker is watched all the same.
@@ -70,10 +79,7 @@ pub fn broker(proc: &Path, process: &Process) -> Broker {
             return broker;
         }
     };
-    let arguments = process.command_line.arguments();
-    let main = if process.is_jvm { java_main(arguments) } else { Some(0) };
-    let after_main = main.and_then(|main| arguments.get(main + 1..)).unwrap_or_default();
-    let config = Config::read(&root, after_main, &mut broker.problems);
+    let config = Config::read(&root, after_main(process), &mut broker.problems);
     broker.version = version::version(&root, proc, process);
     broker.listeners = listeners::listeners(&config, &mut broker.problems);
     broker.node_id = config.get("node.id").or_else(|| config.get("broker.id")).and_then(|id| id.trim().parse().ok());

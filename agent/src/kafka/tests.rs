@@ -15,6 +15,7 @@ fn process(arguments: &[&str]) -> Process {
         command: "kafka.Kafka".to_owned(),
         compat: Some(false),
         is_jvm: true,
+        jar_main: None,
     }
 }
 
@@ -134,6 +135,35 @@ fn only_what_runs_a_broker_is_one() {
     ] {
         process.command = command.to_owned();
         assert_eq!(detect(&process), is, "{command}");
+    }
+    process.command = "kafka-app.jar".to_owned();
+    assert!(!detect(&process));
+    process.jar_main = Some("kafka.Kafka".to_owned());
+    assert!(detect(&process), "a jar that starts a broker");
+}
+
+#[test]
+fn what_makes_a_containers_configuration_is_no_broker() {
+    for (arguments, is) in [
+        (&["/opt/kafka/kafka.Kafka", "setup", "--default-configs-dir", "/etc/kafka/docker"][..], false),
+        (&["/opt/kafka/kafka.Kafka", "start", "--config", "/opt/kafka/config/server.properties"], true),
+    ] {
+        let process = Process { command: "kafka.Kafka".to_owned(), is_jvm: false, ..process(arguments) };
+        assert_eq!(detect(&process), is, "{arguments:?}");
+    }
+}
+
+#[test]
+fn the_native_image_is_read_by_its_own_options() {
+    let proc = container(&[("opt/kafka/config/server.properties", CONFIG)]);
+    for config in [
+        &["--config", "/opt/kafka/config/server.properties"][..],
+        &["-C", "config/server.properties"],
+        &["--config=/opt/kafka/config/server.properties"],
+    ] {
+        let arguments = [&["/opt/kafka/kafka.Kafka", "start"][..], config, &["-Dkafka.logs.dir=/opt/kafka/logs/"]];
+        let process = Process { is_jvm: false, ..process(&arguments.concat()) };
+        assert_eq!(broker(proc.path(), &process).node_id, Some(3), "{config:?}");
     }
 }
 

@@ -1,6 +1,7 @@
 //! The watched process: who it is, and whether it can be watched. From /proc, under a root that tests can set.
 
 mod error;
+mod launcher;
 mod pidfd;
 mod root;
 mod sockets;
@@ -9,6 +10,7 @@ mod surroundings;
 use std::{ffi::OsStr, fs, io, path::Path};
 
 pub use error::TargetError;
+pub use launcher::java_main;
 pub use pidfd::Pidfd;
 pub(crate) use root::Root;
 pub use sockets::listening_ports;
@@ -34,6 +36,8 @@ pub struct Process {
     pub compat: Option<bool>,
     /// Whether it is a Java virtual machine.
     pub is_jvm: bool,
+    /// The main class that the jar of `java -jar` names in its manifest.
+    pub jar_main: Option<String>,
 }
 
 /// A command line, which is not shown by `Debug`.
@@ -86,10 +90,19 @@ pub fn inspect(proc: &Path, pid: u32) -> Result<Process, TargetError> {
     if field("State").starts_with('Z') {
         return Err(TargetError::Zombie(pid));
     }
-    let arguments = command_line(&dir).map_err(|error| TargetError::from_io(pid, &error))?;
+    let mut arguments = command_line(&dir).map_err(|error| TargetError::from_io(pid, &error))?;
     let executable = fs::read_link(dir.join("exe")).ok();
+    let mut jar_main = None;
+    // Only where there is something to read: it takes a privilege, and most processes are none.
+    if launcher::is_java(executable.as_deref(), &arguments)
+        && launcher::refers_to_files(&arguments)
+        && let Ok(root) = Root::of(proc, pid)
+    {
+        arguments = launcher::expand(arguments, |path| root.read(path).ok());
+        jar_main = launcher::jar(&arguments).and_then(|jar| launcher::manifest_main(root.file(jar).ok()?));
+    }
     let (is_jvm, command) = what_runs(executable.as_deref(), &arguments, &comm);
-    Ok(Process { pid, comm, command_line: CommandLine(arguments), command, compat: compat(&dir), is_jvm })
+    Ok(Process { pid, comm, command_line: CommandLine(arguments), command, compat: compat(&dir), is_jvm, jar_main })
 }
 
 /// Whether the process holds an io_uring instance; `None` where its descriptors can't be seen.
@@ -133,12 +146,17 @@ fn compat(dir: &Path) -> Option<bool> {
     ident.starts_with(b"\x7fELF").then_some(ident[4] == ELFCLASS32)
 }
 
+/// File name of what is executed.
+fn program(executable: Option<&Path>, arguments: &[String]) -> Option<String> {
+    let name = executable
+        .and_then(Path::file_name)
+        .or_else(|| arguments.first().and_then(|program| Path::new(OsStr::new(program)).file_name()))?;
+    Some(name.to_string_lossy().trim_end_matches(" (deleted)").to_owned())
+}
+
 /// Whether it is a JVM, and what it runs.
 fn what_runs(executable: Option<&Path>, arguments: &[String], comm: &str) -> (bool, String) {
-    let program = executable
-        .and_then(Path::file_name)
-        .or_else(|| arguments.first().and_then(|program| Path::new(OsStr::new(program)).file_name()))
-        .map_or_else(|| comm.to_owned(), |name| name.to_string_lossy().trim_end_matches(" (deleted)").to_owned());
+    let program = program(executable, arguments).unwrap_or_else(|| comm.to_owned());
     if program != "java" {
         return (false, program);
     }
@@ -147,40 +165,6 @@ fn what_runs(executable: Option<&Path>, arguments: &[String], comm: &str) -> (bo
         None => program,
     };
     (true, command)
-}
-
-/// Index of a JVM's main class, jar or module on its command line (`java --help`: the first argument that is no option,
-/// or what follows -jar, -m).
-#[must_use]
-pub fn java_main(arguments: &[String]) -> Option<usize> {
-    /// Options whose value is the next argument.
-    const WITH_VALUE: [&str; 11] = [
-        "-cp",
-        "-classpath",
-        "--class-path",
-        "-p",
-        "--module-path",
-        "--upgrade-module-path",
-        "--add-modules",
-        "--add-exports",
-        "--add-opens",
-        "--add-reads",
-        "--enable-native-access",
-    ];
-    let mut index = 1;
-    while let Some(argument) = arguments.get(index) {
-        if ["-jar", "-m", "--module"].contains(&argument.as_str()) {
-            return arguments.get(index + 1).map(|_| index + 1);
-        }
-        if WITH_VALUE.contains(&argument.as_str()) {
-            index += 2;
-        } else if argument.starts_with('-') || argument.starts_with('@') {
-            index += 1;
-        } else {
-            return Some(index);
-        }
-    }
-    None
 }
 
 #[cfg(test)]

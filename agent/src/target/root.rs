@@ -43,12 +43,20 @@ impl Root {
         Ok(openat2(&self.root, path, flags | OFlags::CLOEXEC, Mode::empty(), ResolveFlags::IN_ROOT)?)
     }
 
-    /// Reads a small regular file.
-    pub(crate) fn read(&self, path: &str) -> io::Result<Vec<u8>> {
+    /// Opens a regular file.
+    pub(crate) fn file(&self, path: &str) -> io::Result<File> {
         // A FIFO would block the opening.
         let file = File::from(self.open(path, OFlags::RDONLY | OFlags::NONBLOCK)?);
-        let metadata = file.metadata()?;
-        if !metadata.is_file() || metadata.len() > MOST {
+        if !file.metadata()?.is_file() {
+            return Err(io::Error::other("it is not a file"));
+        }
+        Ok(file)
+    }
+
+    /// Reads a small regular file.
+    pub(crate) fn read(&self, path: &str) -> io::Result<Vec<u8>> {
+        let file = self.file(path)?;
+        if file.metadata()?.len() > MOST {
             return Err(io::Error::other("it is not a file of a sensible size"));
         }
         let mut bytes = Vec::new();

@@ -7,6 +7,7 @@ mod bench;
 mod bpf;
 mod build;
 mod command;
+mod dashboards;
 mod demo;
 mod stats;
 mod test;
@@ -26,6 +27,8 @@ enum Command {
     Bench(bench::Options),
     /// Build the eBPF object from source into agent-ebpf/prebuilt
     Bpf(bpf::Options),
+    /// Write Grafana's dashboards, or compare them with the committed ones
+    Dashboards(dashboards::Options),
     /// Put a real broker under load, and watch it with zctrace
     Demo(demo::Options),
     /// Run every test, the privileged and the real-broker ones included
@@ -36,6 +39,7 @@ fn main() -> anyhow::Result<()> {
     match Cli::parse().command {
         Command::Bench(options) => bench::run(&options),
         Command::Bpf(options) => bpf::run(&options),
+        Command::Dashboards(options) => dashboards::run(&options),
         Command::Demo(options) => demo::run(&options),
         Command::Test(options) => test::run(&options),
     }

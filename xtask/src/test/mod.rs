@@ -1,5 +1,6 @@
 //! `cargo xtask test`: every test, and what they need; ends in a plain count.
 
+mod dashboards;
 mod steps;
 mod tally;
 

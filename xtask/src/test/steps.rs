@@ -5,7 +5,10 @@ use std::{path::Path, process::Command};
 use anyhow::Context;
 use testkit::cache::{self, CacheError};
 
-use super::tally::{Tally, cargo_test};
+use super::{
+    dashboards,
+    tally::{Tally, cargo_test},
+};
 use crate::{
     bpf,
     command::{install, quietly, root, run},
@@ -34,6 +37,7 @@ pub(super) fn steps(quick: bool) -> Vec<Step> {
         step("lints", lints),
         step("the committed eBPF object is what its source gives", object),
         step("tests", tests),
+        step("rules and alerts, by promtool", dashboards::rules),
         step("documentation", documentation),
         step("licences and sources of dependencies", licences),
     ]

@@ -68,6 +68,8 @@ metrics! {
         "System calls that succeeded and moved nothing, as at the end of a file or of a connection.";
     EGRESS: Counter "zctrace_egress_bytes_total" ["target" "listener" "port" "path"]
         "Bytes sent through sockets by path: zero_copy (sendfile, splice), copied (from user memory), undetermined (MSG_ZEROCOPY).";
+    LISTENER_INFO: Gauge "zctrace_listener_info" ["target" "listener" "port" "protocol"]
+        "A listener whose protocol the broker's configuration says: PLAINTEXT, SSL, SASL_PLAINTEXT or SASL_SSL. Always 1.";
     INGRESS: Counter "zctrace_ingress_bytes_total" ["target" "listener" "port"]
         "Bytes received through sockets.";
     CARRIED: Counter "zctrace_carried_file_bytes_total" ["target" "listener" "port"]

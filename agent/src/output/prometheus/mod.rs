@@ -254,6 +254,12 @@ fn egress(text: &mut Text<'_>, views: &[View]) {
             }
         }
     });
+    text.begin(&metrics::LISTENER_INFO);
+    for_each_listener(views, |view, listener, port, of| {
+        if let Some(protocol) = &of.protocol {
+            text.count(&metrics::LISTENER_INFO, &[&view.name, listener, port, protocol], 1);
+        }
+    });
     text.begin(&metrics::INGRESS);
     for_each_listener(views, |view, listener, port, of| {
         text.count(&metrics::INGRESS, &[&view.name, listener, port], of.ingress_bytes);

@@ -1,0 +1,42 @@
+//! Rules and the scrape job, as Prometheus's own `promtool` sees them.
+
+use std::{path::PathBuf, process::Command};
+
+use anyhow::Context;
+
+use crate::{
+    command::{quietly, root, run},
+    test::tally::Tally,
+};
+
+fn yaml_files(folder: &str) -> anyhow::Result<Vec<PathBuf>> {
+    let folder = root().join("dashboards/prometheus").join(folder);
+    let files = std::fs::read_dir(&folder).with_context(|| format!("{} can't be read", folder.display()))?;
+    let mut files = files.map(|file| Ok(file?.path())).collect::<std::io::Result<Vec<_>>>()?;
+    files.sort();
+    Ok(files)
+}
+
+/// Checks and unit tests of the rules, and that a rule with a fault does not pass.
+pub(in crate::test) fn rules() -> anyhow::Result<Tally> {
+    let promtool = || Command::new("promtool");
+    let config = root().join("dashboards/prometheus/prometheus.yml");
+    run(promtool().args(["check", "config"]).arg(config))?;
+    run(promtool().args(["check", "rules"]).args(yaml_files("rules")?))?;
+    let tests = yaml_files("tests")?;
+    run(promtool().args(["test", "rules"]).args(&tests))?;
+
+    // The same tests, with an alert that never fires: they must notice.
+    let folder = tempfile::tempdir()?;
+    for name in ["rules", "tests"] {
+        std::fs::create_dir(folder.path().join(name))?;
+        for file in yaml_files(name)? {
+            let text = std::fs::read_to_string(&file)?;
+            let faulty = text.replace("zctrace_target_up == 0", "zctrace_target_up == 7");
+            std::fs::write(folder.path().join(name).join(file.file_name().context("a file without a name")?), faulty)?;
+        }
+    }
+    let noticed = quietly(promtool().args(["test", "rules"]).arg(folder.path().join("tests/health.yml"))).is_err();
+    anyhow::ensure!(noticed, "the tests of the rules pass although an alert can't fire");
+    Ok(Tally { passed: 4, failed: 0 })
+}

@@ -45,6 +45,21 @@ pub(crate) fn release(programs: &[(&str, &str)], features: &[&str]) -> Result<BT
     Ok(paths)
 }
 
+/// Builds an example program of a package for release; returns its path.
+pub(crate) fn example(package: &str, name: &str) -> Result<PathBuf> {
+    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let mut command = Command::new(cargo);
+    command.args(["build", "--release", "--package", package, "--example", name]);
+    command.arg("--message-format=json-render-diagnostics").current_dir(root()).stderr(Stdio::inherit());
+    let output = command.output().context("cannot run cargo")?;
+    if !output.status.success() {
+        bail!("the example {name} cannot be built: cargo ended with {}", output.status);
+    }
+    let messages = String::from_utf8_lossy(&output.stdout).into_owned();
+    let built = messages.lines().filter_map(program).find(|(built, _)| built == name);
+    built.map(|(_, path)| path).with_context(|| format!("cargo built no example named {name}"))
+}
+
 /// Name and path of the program that one of cargo's messages announces.
 fn program(message: &str) -> Option<(String, PathBuf)> {
     let message: serde_json::Value = serde_json::from_str(message).ok()?;

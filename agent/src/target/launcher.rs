@@ -1,9 +1,13 @@
 //! What `java` makes of its command line: argument files and jars are looked into as the launcher does (`man java`:
 //! "java Command-Line Argument Files"; JAR File Specification).
 
-use std::{fs::File, io::Read, path::Path};
+use std::{
+    fs::File,
+    io::{BufReader, Read},
+    path::Path,
+};
 
-use flate2::read::DeflateDecoder;
+use flate2::bufread::DeflateDecoder;
 
 /// A manifest is at the beginning of its jar, and small.
 const MOST_OF_JAR: u64 = 1 << 20;
@@ -11,6 +15,9 @@ const MOST_OF_JAR: u64 = 1 << 20;
 const ENTRIES: usize = 2;
 /// `LOCSIG` of a zip file's local header.
 const LOCAL_HEADER: [u8; 4] = *b"PK\x03\x04";
+/// Flag: sizes come behind the data, with a signature before them and a checksum.
+const SIZES_BEHIND: u16 = 1 << 3;
+const DESCRIPTOR: u64 = 16;
 /// Compression methods.
 const STORED: u16 = 0;
 const DEFLATED: u16 = 8;
@@ -89,7 +96,7 @@ pub(super) fn jar(arguments: &[String]) -> Option<&str> {
 /// `Main-Class` of a jar's manifest. The jar is read from its beginning, where `jar` and build tools put the manifest: its
 /// directory, which lies at the end, may be as large as somebody likes.
 pub(super) fn manifest_main(jar: File) -> Option<String> {
-    let mut jar = jar.take(MOST_OF_JAR);
+    let mut jar = BufReader::new(jar).take(MOST_OF_JAR);
     for _ in 0..ENTRIES {
         let mut header = [0; 30];
         jar.read_exact(&mut header).ok()?;
@@ -110,7 +117,13 @@ pub(super) fn manifest_main(jar: File) -> Option<String> {
             };
             return main_class(&String::from_utf8_lossy(&text));
         }
-        skip(&mut jar, size.into())?;
+        if method == DEFLATED && short(6) & SIZES_BEHIND != 0 {
+            // The directory, as `jar` writes it.
+            std::io::copy(&mut DeflateDecoder::new(&mut jar).take(MOST_OF_JAR), &mut std::io::sink()).ok()?;
+            skip(&mut jar, DESCRIPTOR)?;
+        } else {
+            skip(&mut jar, size.into())?;
+        }
     }
     None
 }
@@ -225,6 +238,10 @@ mod tests {
         bytes.extend(name.as_bytes());
         bytes.extend([0xfe, 0xca, 0, 0]);
         bytes.extend(data);
+        if is_deflated {
+            bytes.extend(b"PK\x07\x08");
+            bytes.extend([0; 12]);
+        }
         bytes
     }
 
@@ -241,7 +258,7 @@ mod tests {
         for is_deflated in [false, true] {
             let alone = entry("META-INF/MANIFEST.MF", manifest, is_deflated);
             assert_eq!(manifest_main(file(&alone)).as_deref(), Some("kafka.Kafka"));
-            let second = [entry("META-INF/", "", false), alone, b"PK and so on".to_vec()].concat();
+            let second = [entry("META-INF/", "", is_deflated), alone, b"PK and so on".to_vec()].concat();
             assert_eq!(manifest_main(file(&second)).as_deref(), Some("kafka.Kafka"));
         }
         let none = entry("META-INF/MANIFEST.MF", "Manifest-Version: 1.0\n", true);

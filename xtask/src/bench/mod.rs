@@ -6,6 +6,7 @@ mod machine;
 mod plot;
 mod record;
 mod save;
+mod serve;
 mod table;
 
 use clap::Subcommand;
@@ -21,11 +22,17 @@ pub(crate) struct Options {
 enum Bench {
     /// Nanoseconds that each hook adds to a call
     Hooks(hooks::Options),
+    /// What a scrape, memory, idling and attaching of `zctrace serve` cost
+    Serve(serve::Options),
 }
 
 pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
     match &options.what {
         Some(Bench::Hooks(options)) => hooks::run(options),
-        None => hooks::run(&hooks::Options::default()),
+        Some(Bench::Serve(options)) => serve::run(options),
+        None => {
+            hooks::run(&hooks::Options::default())?;
+            serve::run(&serve::Options::default())
+        }
     }
 }

@@ -1,0 +1,135 @@
+//! A `zctrace serve` and what it can be asked.
+
+use std::{
+    fs,
+    io::{Read as _, Write as _},
+    net::{SocketAddr, TcpListener, TcpStream},
+    path::Path,
+    process::{Command, Stdio},
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context as _, bail};
+use testkit::process::Guarded;
+
+/// Longest time that anything may take.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// A running service.
+pub(super) struct Service {
+    process: Guarded,
+    pub(super) address: SocketAddr,
+}
+
+/// An address that nobody listens on now.
+pub(super) fn free_address() -> anyhow::Result<SocketAddr> {
+    Ok(TcpListener::bind("127.0.0.1:0")?.local_addr()?)
+}
+
+impl Service {
+    /// Starts it and waits until so many targets are watched.
+    pub(super) fn start(zctrace: &Path, targets: usize, arguments: &[&str]) -> anyhow::Result<Self> {
+        let address = free_address()?;
+        let mut command = Command::new(zctrace);
+        command
+            .args(["serve", "--topics.limit", "100000", "--web.listen-address", &address.to_string()])
+            .args(arguments)
+            .env("ZCTRACE_LOG", "error")
+            .stdin(Stdio::null())
+            .stdout(Stdio::null());
+        let service = Self { process: Guarded::spawn(command)?, address };
+        wait_for("all targets are watched", || {
+            let text = get(address, "/metrics").ok()?;
+            let up = text.lines().filter(|line| line.starts_with("zctrace_target_up{") && line.ends_with(" 1"));
+            (up.count() == targets).then_some(())
+        })?;
+        Ok(service)
+    }
+
+    pub(super) fn scrape(&self) -> anyhow::Result<String> {
+        get(self.address, "/metrics")
+    }
+
+    /// Milliseconds from the connection to the last byte, of each scrape.
+    pub(super) fn times(&self, scrapes: u32) -> anyhow::Result<Vec<f64>> {
+        // The first ones make caches warm and buffers large.
+        for _ in 0..3 {
+            self.scrape()?;
+        }
+        (0..scrapes)
+            .map(|_| {
+                let started = Instant::now();
+                self.scrape()?;
+                Ok(started.elapsed().as_secs_f64() * 1e3)
+            })
+            .collect()
+    }
+
+    /// The value of the first sample that begins so.
+    pub(super) fn sample(&self, series: &str) -> anyhow::Result<f64> {
+        let text = self.scrape()?;
+        let line = text.lines().find(|line| line.starts_with(series)).with_context(|| format!("no {series}"))?;
+        let value = line.rsplit(' ').next().unwrap_or_default();
+        value.parse().with_context(|| format!("{line} is no sample"))
+    }
+
+    /// Resident memory, in bytes.
+    pub(super) fn resident(&self) -> anyhow::Result<f64> {
+        self.sample("process_resident_memory_bytes")
+    }
+
+    /// What its maps take in the kernel, in bytes: `memlock` in the descriptors' `fdinfo`.
+    pub(super) fn maps(&self) -> anyhow::Result<f64> {
+        let mut sum = 0.0;
+        for entry in fs::read_dir(format!("/proc/{}/fdinfo", self.process.id()))? {
+            let text = fs::read_to_string(entry?.path()).unwrap_or_default();
+            let field = |name: &str| text.lines().find_map(|line| line.strip_prefix(name)?.trim().parse::<f64>().ok());
+            if field("map_type:").is_some() {
+                sum += field("memlock:").unwrap_or(0.0);
+            }
+        }
+        Ok(sum)
+    }
+
+    /// Processor time of all its threads since they started, in seconds.
+    pub(super) fn processor_time(&self) -> anyhow::Result<f64> {
+        let mut nanoseconds = 0.0;
+        for thread in fs::read_dir(format!("/proc/{}/task", self.process.id()))? {
+            // A thread may end meanwhile: those for blocking work do after ten seconds without any.
+            let text = fs::read_to_string(thread?.path().join("schedstat")).unwrap_or_default();
+            nanoseconds += text.split(' ').next().and_then(|text| text.parse::<f64>().ok()).unwrap_or(0.0);
+        }
+        Ok(nanoseconds / 1e9)
+    }
+}
+
+/// Waits until `ready` gives something.
+pub(super) fn wait_for<T>(what: &str, mut ready: impl FnMut() -> Option<T>) -> anyhow::Result<T> {
+    let started = Instant::now();
+    while started.elapsed() < PATIENCE {
+        if let Some(value) = ready() {
+            return Ok(value);
+        }
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    bail!("waited in vain until {what}")
+}
+
+/// The body of a page.
+pub(super) fn get(address: SocketAddr, path: &str) -> anyhow::Result<String> {
+    request(address, "GET", path)
+}
+
+/// The body of an answer.
+pub(super) fn request(address: SocketAddr, method: &str, path: &str) -> anyhow::Result<String> {
+    let mut stream = TcpStream::connect(address)?;
+    stream.set_read_timeout(Some(PATIENCE))?;
+    write!(stream, "{method} {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n")?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer)?;
+    let (head, body) = answer.split_once("\r\n\r\n").context("no HTTP answer")?;
+    if !head.starts_with("HTTP/1.1 200") {
+        bail!("{path}: {}", head.lines().next().unwrap_or_default());
+    }
+    Ok(body.to_owned())
+}

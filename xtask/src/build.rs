@@ -1,4 +1,4 @@
-//! Building programs of this workspace for release.
+//! Building programs of this workspace.
 
 use std::{
     collections::BTreeMap,
@@ -14,9 +14,18 @@ use crate::command::root;
 /// Builds programs, each named by its package and its name, with these features; returns their paths by name. Cargo
 /// shows its own progress.
 pub(crate) fn release(programs: &[(&str, &str)], features: &[&str]) -> Result<BTreeMap<String, PathBuf>> {
+    build(&["--release"], programs, features)
+}
+
+/// The same as tests build them: they are there already, where speed is not the question.
+pub(crate) fn debug(programs: &[(&str, &str)]) -> Result<BTreeMap<String, PathBuf>> {
+    build(&[], programs, &[])
+}
+
+fn build(profile: &[&str], programs: &[(&str, &str)], features: &[&str]) -> Result<BTreeMap<String, PathBuf>> {
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let mut command = Command::new(cargo);
-    command.args(["build", "--release"]);
+    command.arg("build").args(profile);
     for (package, name) in programs {
         command.args(["--package", package, "--bin", name]);
     }

@@ -19,7 +19,7 @@ pub(super) const UID: &str = "zctrace-broker";
 /// A broker restarted where its info has another PID than a while before.
 fn restarts() -> String {
     let info = format!("zctrace_target_info{{{TARGET}}}");
-    let before = format!("{info} offset $__interval");
+    let before = format!("{info} offset $__rate_interval");
     format!("({info} unless on (job, instance, target, pid) {before}) and on (job, instance, target) {before}")
 }
 

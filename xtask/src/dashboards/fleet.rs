@@ -8,7 +8,7 @@ use super::{
     colour::{BAD, COPIED, GOOD, UNKNOWN, WATCH, ZERO_COPY},
     panel::{Panel, unit},
     query::{
-        self, BROKER, CARRIED, EGRESS, FLEET, amplification, and, egress, largest, moved, ratio, rest, share,
+        self, BROKER, CARRIED, EGRESS, FLEET, OWN, amplification, and, egress, largest, moved, ratio, rest, share,
         share_of_protocol, sum, sum_of, top,
     },
     table::Table,
@@ -257,8 +257,8 @@ fn price() -> Vec<Panel> {
 }
 
 fn zctrace() -> Vec<Panel> {
-    let lost = |metric: &str| sum("", metric, FLEET);
-    let of = |metric: &str| format!("{metric}{{{FLEET}}}");
+    let lost = |metric: &str| sum("", metric, OWN);
+    let of = |metric: &str| format!("{metric}{{{OWN}}}");
     vec![
         Panel::stat(
             "zctrace: up, down",
@@ -346,7 +346,7 @@ fn zctrace() -> Vec<Panel> {
 }
 
 fn slowest(metric: &str) -> String {
-    format!("max by (instance) ({metric}{{{FLEET}}})")
+    format!("max by (instance) ({metric}{{{OWN}}})")
 }
 
 fn of_slowest(metric: &str) -> String {
@@ -361,9 +361,9 @@ fn details() -> Vec<Panel> {
              second. Normal: 0. The log of zctrace says which and why.",
             unit::COUNT,
         )
-        .query(&sum("", "zctrace_targets_refused_total", FLEET), "processes refused/s")
-        .query(&sum("", "zctrace_targets_forgotten_total", FLEET), "targets forgotten/s")
-        .query(&sum("", "zctrace_files_evicted_total", FLEET), "files evicted/s")
+        .query(&sum("", "zctrace_targets_refused_total", OWN), "processes refused/s")
+        .query(&sum("", "zctrace_targets_forgotten_total", OWN), "targets forgotten/s")
+        .query(&sum("", "zctrace_files_evicted_total", OWN), "files evicted/s")
         .size(8, 8),
         Panel::lines(
             "Folded into (other)",
@@ -371,23 +371,23 @@ fn details() -> Vec<Panel> {
              --topics.limit to see them apart.",
             unit::COUNT,
         )
-        .query(&format!("sum(zctrace_folded_listeners{{{FLEET}}})"), "listeners")
-        .query(&format!("sum(zctrace_folded_topic_partitions{{{FLEET}}})"), "topic-partitions")
+        .query(&format!("sum(zctrace_folded_listeners{{{OWN}}})"), "listeners")
+        .query(&format!("sum(zctrace_folded_topic_partitions{{{OWN}}})"), "topic-partitions")
         .size(8, 8),
         Panel::lines(
             "Looks for processes",
             "How often a second all instances look for brokers. 0 while instances are up: discovery hangs.",
             unit::CALLS_A_SECOND,
         )
-        .query(&sum("", "zctrace_discovery_scans_total", FLEET), "looks")
+        .query(&sum("", "zctrace_discovery_scans_total", OWN), "looks")
         .size(8, 8),
         Panel::lines(
             "HTTP answers",
             "Requests that zctrace answered, by class of the status, and those without a right password. Normal: only 2xx.",
             unit::CALLS_A_SECOND,
         )
-        .query(&format!("{} > 0", sum("code", "zctrace_http_responses_total", FLEET)), "{{code}}")
-        .query(&sum("", "zctrace_http_requests_denied_total", FLEET), "denied")
+        .query(&format!("{} > 0", sum("code", "zctrace_http_responses_total", OWN)), "{{code}}")
+        .query(&sum("", "zctrace_http_requests_denied_total", OWN), "denied")
         .size(8, 8),
         Panel::lines(
             "HTTP connections",
@@ -395,8 +395,8 @@ fn details() -> Vec<Panel> {
              slow, speak no HTTP, or fail in TLS.",
             unit::CALLS_A_SECOND,
         )
-        .query(&sum("", "zctrace_http_connections_total", FLEET), "accepted")
-        .query(&sum("reason", "zctrace_http_connections_cut_total", FLEET), "cut: {{reason}}")
+        .query(&sum("", "zctrace_http_connections_total", OWN), "accepted")
+        .query(&sum("reason", "zctrace_http_connections_cut_total", OWN), "cut: {{reason}}")
         .size(8, 8),
         Panel::lines(
             "Changes of the web configuration",
@@ -405,7 +405,7 @@ fn details() -> Vec<Panel> {
             unit::COUNT,
         )
         .query(
-            &format!("sum by (result) (increase(zctrace_web_config_reloads_total{{{FLEET}}}[$__rate_interval]))"),
+            &format!("sum by (result) (increase(zctrace_web_config_reloads_total{{{OWN}}}[$__rate_interval]))"),
             "{{result}}",
         )
         .size(8, 8),
@@ -415,15 +415,15 @@ fn details() -> Vec<Panel> {
              processor. The program in the kernel is not in it: it runs in the broker's calls.",
             unit::SHARE,
         )
-        .query(&format!("max({})", query::rate("process_cpu_seconds_total", FLEET)), "busiest")
-        .query(&format!("quantile(0.5, {})", query::rate("process_cpu_seconds_total", FLEET)), "middle"),
+        .query(&format!("max({})", query::rate("process_cpu_seconds_total", OWN)), "busiest")
+        .query(&format!("quantile(0.5, {})", query::rate("process_cpu_seconds_total", OWN)), "middle"),
         Panel::lines(
             "Memory of zctrace",
             "Resident memory of zctrace itself, of the largest instance and the middle one. Maps in the kernel are not \
              in it.",
             unit::BYTES,
         )
-        .query(&format!("max(process_resident_memory_bytes{{{FLEET}}})"), "largest")
-        .query(&format!("quantile(0.5, process_resident_memory_bytes{{{FLEET}}})"), "middle"),
+        .query(&format!("max(process_resident_memory_bytes{{{OWN}}})"), "largest")
+        .query(&format!("quantile(0.5, process_resident_memory_bytes{{{OWN}}})"), "middle"),
     ]
 }

@@ -9,6 +9,7 @@ mod broker;
 mod checks;
 mod colour;
 mod fleet;
+pub(crate) mod live;
 mod panel;
 mod query;
 mod table;

@@ -4,6 +4,8 @@
 
 /// What a panel of the fleet is about.
 pub(super) const FLEET: &str = r#"job=~"$job",instance=~"$instance""#;
+/// What a panel of zctrace itself is about: instances that watch nothing yet, too.
+pub(super) const OWN: &str = r#"job=~"$job""#;
 /// What a panel of brokers is about.
 pub(super) const TARGET: &str = r#"job=~"$job",instance=~"$instance",target=~"$target""#;
 /// The same, of some listeners.

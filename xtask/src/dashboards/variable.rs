@@ -34,7 +34,8 @@ fn narrowed(mut variable: Value) -> Value {
 }
 
 fn job() -> Value {
-    label("job", "Job", "Scrape job of zctrace.", "zctrace_build_info", "job")
+    // Not `.*`: other jobs' targets are not zctrace's.
+    narrowed(label("job", "Job", "Scrape job of zctrace.", "zctrace_build_info", "job"))
 }
 
 fn cluster() -> Value {

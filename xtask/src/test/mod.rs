@@ -14,6 +14,9 @@ pub(crate) struct Options {
     /// Only what needs neither privilege nor a broker
     #[arg(long)]
     quick: bool,
+    /// Only the steps whose names contain this
+    #[arg(long, value_name = "TEXT")]
+    only: Option<String>,
 }
 
 pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
@@ -25,7 +28,8 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
     }
     let mut total = Tally::default();
     let mut failed = Vec::new();
-    for step in steps::steps(options.quick) {
+    let wanted = |step: &steps::Step| options.only.as_deref().is_none_or(|only| step.name.contains(only));
+    for step in steps::steps(options.quick).into_iter().filter(wanted) {
         println!("\n== {}", step.name);
         let started = Instant::now();
         let result = (step.run)();
@@ -48,6 +52,9 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
     println!();
     if !failed.is_empty() {
         println!("failed: {}", failed.join(", "));
+    }
+    if total == Tally::default() {
+        bail!("no step has such a name");
     }
     println!("{} passed, {} failed", total.passed, total.failed);
     if failed.is_empty() { Ok(()) } else { std::process::exit(1) }

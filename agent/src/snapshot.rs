@@ -252,18 +252,23 @@ impl Snapshot {
                 None => self.results.push(*theirs),
             }
         }
-        let mut files: BTreeMap<InodeKey, File> = self.files.into_iter().map(|file| (file.inode, file)).collect();
-        for theirs in &other.files {
-            files.entry(theirs.inode).and_modify(|ours| ours.add(theirs)).or_insert_with(|| theirs.clone());
+        // A first life has nothing before it, and ten thousand files would be sorted for it at each scrape.
+        if !other.files.is_empty() {
+            let mut files: BTreeMap<InodeKey, File> = self.files.into_iter().map(|file| (file.inode, file)).collect();
+            for theirs in &other.files {
+                files.entry(theirs.inode).and_modify(|ours| ours.add(theirs)).or_insert_with(|| theirs.clone());
+            }
+            self.files = files.into_values().collect();
         }
-        self.files = files.into_values().collect();
         add_file_bytes(&mut self.files_other, &other.files_other);
-        let mut directories: BTreeMap<InodeKey, Directory> =
-            self.directories.into_iter().map(|directory| (directory.inode, directory)).collect();
-        for theirs in &other.directories {
-            directories.entry(theirs.inode).or_insert_with(|| theirs.clone());
+        if !other.directories.is_empty() {
+            let mut directories: BTreeMap<InodeKey, Directory> =
+                self.directories.into_iter().map(|directory| (directory.inode, directory)).collect();
+            for theirs in &other.directories {
+                directories.entry(theirs.inode).or_insert_with(|| theirs.clone());
+            }
+            self.directories = directories.into_values().collect();
         }
-        self.directories = directories.into_values().collect();
         for (counter, count) in &other.counters {
             *self.counters.entry(*counter).or_default() += count;
         }

@@ -88,6 +88,12 @@ impl TopicBytes {
         [self.zero_copy_read_bytes, self.copied_read_bytes, self.written_bytes]
     }
 
+    const fn merge(&mut self, other: &Self) {
+        self.zero_copy_read_bytes += other.zero_copy_read_bytes;
+        self.copied_read_bytes += other.copied_read_bytes;
+        self.written_bytes += other.written_bytes;
+    }
+
     const fn add(&mut self, topic: &Topic) {
         self.zero_copy_read_bytes += topic.zero_copy_read_bytes;
         self.copied_read_bytes += topic.copied_read_bytes;
@@ -143,20 +149,31 @@ impl Series {
     }
 
     fn split(&mut self, report: &Report) -> (Vec<TopicBytes>, TopicBytes, u64) {
-        let mut series: BTreeMap<(String, Option<u32>), TopicBytes> = BTreeMap::new();
+        let mut series: Vec<TopicBytes> = Vec::with_capacity(report.topics.len());
         let mut other = TopicBytes::named(OTHER.to_owned(), None);
         let mut folded = 0;
         for topic in &report.topics {
             let key = self.key(topic);
             if self.wants(&topic.topic) && self.topics.admits(&key) {
-                series.entry(key.clone()).or_insert_with(|| TopicBytes::named(key.0, key.1)).add(topic);
+                let mut bytes = TopicBytes::named(key.0, key.1);
+                bytes.add(topic);
+                series.push(bytes);
             } else {
                 other.add(topic);
                 folded += 1;
             }
         }
+        series.sort_unstable_by(|a, b| (&a.topic, a.partition).cmp(&(&b.topic, b.partition)));
+        // One series for the partitions of a topic that are summed up.
+        series.dedup_by(|next, sum| {
+            let is_same = (&next.topic, next.partition) == (&sum.topic, sum.partition);
+            if is_same {
+                sum.merge(next);
+            }
+            is_same
+        });
         other.offset(self.offset);
-        (series.into_values().collect(), other, folded)
+        (series, other, folded)
     }
 
     fn wants(&self, topic: &str) -> bool {

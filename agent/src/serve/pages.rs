@@ -3,7 +3,7 @@
 use std::{
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicBool, AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
     },
     time::{Duration, Instant, SystemTime},
 };
@@ -34,6 +34,8 @@ pub struct Stats {
     pub config: ConfigStats,
     /// Log lines that were lost.
     pub lost: Lost,
+    /// Bytes of the last exposition.
+    last_exposition: AtomicUsize,
 }
 
 /// What became of the configuration.
@@ -149,8 +151,10 @@ impl Pages {
             clock_set_back: self.stats.clock_set_back.load(Ordering::Relaxed),
         };
         drop(fleet);
-        let mut body = String::new();
+        // As long as the last one: a buffer that grows is copied again and again.
+        let mut body = String::with_capacity(self.stats.last_exposition.load(Ordering::Relaxed) + (4 << 10));
         render(&views, &own, &mut body);
+        self.stats.last_exposition.store(body.len(), Ordering::Relaxed);
         if let Err(error) = TextEncoder::new().encode_utf8(&self.registry.gather(), &mut body) {
             tracing::warn!(%error, "the metrics of zctrace's own process are missing");
         }

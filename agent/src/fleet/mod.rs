@@ -2,6 +2,8 @@
 //! its counters are those of the processes that ended, and what the maps hold of the one that runs.
 
 mod admission;
+#[cfg(test)]
+mod large_tests;
 mod past;
 mod window;
 

@@ -2,7 +2,7 @@
 
 mod metrics;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 mod text;
 
 use std::time::Duration;

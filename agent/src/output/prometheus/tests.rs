@@ -45,7 +45,7 @@ fn view(name: &str, snapshot: &Snapshot) -> View {
 const CUT: [(&str, u64); 5] = [("timeout", 0), ("malformed", 0), ("tls_handshake", 0), ("evicted", 0), ("accept", 0)];
 const RELOADS: [(&str, u64); 2] = [("ok", 0), ("failed", 0)];
 
-fn own() -> Own {
+pub(crate) fn own() -> Own {
     Own {
         leg: "raw".to_owned(),
         reason: "asked for by --attach raw".to_owned(),

@@ -9,6 +9,7 @@ mod build;
 mod command;
 mod dashboards;
 mod demo;
+mod node;
 mod stats;
 mod test;
 

@@ -353,17 +353,22 @@ fn of_slowest(metric: &str) -> String {
     format!("{} and on (instance) topk(50, {})", slowest(metric), slowest("zctrace_scrape_duration_seconds"))
 }
 
+fn changes(metric: &str) -> String {
+    format!("sum by (result) (increase({metric}{{{OWN}}}[$__rate_interval]))")
+}
+
 fn details() -> Vec<Panel> {
     vec![
         Panel::lines(
-            "Processes and files that were turned away",
-            "Processes that could not be watched, ended targets that were forgotten, and files that left a full map, a \
-             second. Normal: 0. The log of zctrace says which and why.",
+            "Processes and files turned away, clock set back",
+            "Processes that could not be watched, ended targets that were forgotten, files that left a full map, and how \
+             often the clock was set back, a second. Normal: 0. The log of zctrace says which and why.",
             unit::COUNT,
         )
         .query(&sum("", "zctrace_targets_refused_total", OWN), "processes refused/s")
         .query(&sum("", "zctrace_targets_forgotten_total", OWN), "targets forgotten/s")
         .query(&sum("", "zctrace_files_evicted_total", OWN), "files evicted/s")
+        .query(&sum("", "zctrace_clock_set_back_total", OWN), "clock set back/s")
         .size(8, 8),
         Panel::lines(
             "Folded into (other)",
@@ -399,15 +404,45 @@ fn details() -> Vec<Panel> {
         .query(&sum("reason", "zctrace_http_connections_cut_total", OWN), "cut: {{reason}}")
         .size(8, 8),
         Panel::lines(
-            "Changes of the web configuration",
-            "Changes of the file with TLS and users in the time shown, by what became of them. failed: the file is \
-             wrong, and the one before is still in use.",
+            "Configuration changes, by outcome",
+            "How often the configuration, and the file with TLS and users, were read anew, by what became of it. failed: \
+             the file is wrong, and the one before is still in use; the log says what is wrong.",
             unit::COUNT,
         )
-        .query(
-            &format!("sum by (result) (increase(zctrace_web_config_reloads_total{{{OWN}}}[$__rate_interval]))"),
-            "{{result}}",
+        .query(&changes("zctrace_config_reloads_total"), "configuration: {{result}}")
+        .query(&changes("zctrace_web_config_reloads_total"), "web configuration: {{result}}")
+        .size(8, 8),
+        Table::new(
+            "Configuration to look after",
+            "Instances whose last configuration was refused, and settings that were changed in the file but need a start of \
+             zctrace. Normal: no row.",
+            &[("instance", "Instance")],
         )
+        .column(
+            "Time since it was taken",
+            unit::SECONDS,
+            &format!(
+                "(time() - max by (instance) (zctrace_config_last_reload_success_timestamp_seconds{{{OWN}}} > 0)) and on \
+                 (instance) (zctrace_config_last_reload_successful{{{OWN}}} == 0 or zctrace_config_restart_required{{{OWN}}})"
+            ),
+        )
+        .column(
+            "Refused",
+            unit::COUNT,
+            &format!("sum by (instance) (zctrace_config_last_reload_successful{{{OWN}}} == bool 0) > 0"),
+        )
+        .info(
+            &format!("group by (instance, setting) (zctrace_config_restart_required{{{OWN}}} == 1)"),
+            &[("setting", "Needs a start")],
+        )
+        .size(8, 8)
+        .or("All is in force"),
+        Panel::lines(
+            "Log lines lost",
+            "Lines a second that zctrace could not write to its log, because nobody took them. Normal: 0.",
+            unit::COUNT,
+        )
+        .query(&sum("", "zctrace_log_lines_lost_total", OWN), "lines/s")
         .size(8, 8),
         Panel::lines(
             "Processor time of zctrace",

@@ -21,10 +21,7 @@ impl Table {
     /// A table whose rows are told apart by labels, which are its first columns under the given titles.
     pub(super) fn new(title: &str, description: &str, labels: &[(&str, &str)]) -> Self {
         let custom = json!({"align": "auto", "cellOptions": {"type": "auto"}, "inspect": false, "filterable": true});
-        let options = json!({
-            "cellHeight": "sm", "showHeader": true,
-            "footer": {"show": false, "reducer": ["sum"], "countRows": false, "fields": ""},
-        });
+        let options = json!({"cellHeight": "sm", "showHeader": true, "frameIndex": 0});
         let panel = Panel::new("table", title, description, unit::NONE, custom, options);
         let mut table = Self {
             panel: panel.size(24, 8),

@@ -29,7 +29,9 @@ pub(super) fn label(name: &str, title: &str, description: &str, series: &str, of
 
 /// A label whose "all" is only what the variables before it leave: chosen values narrow it.
 fn narrowed(mut variable: Value) -> Value {
-    variable["allValue"] = Value::Null;
+    if let Some(fields) = variable.as_object_mut() {
+        fields.remove("allValue");
+    }
     variable
 }
 

@@ -29,7 +29,7 @@ use crate::{
         Pages, Stats,
         clock::Clocks,
         config::{self, Settings},
-        web::{self, Troubles, WebHandle, WebStats},
+        web::{self, WebHandle, WebStats},
     },
 };
 use follow::Search;
@@ -38,8 +38,6 @@ use reload::Reload;
 const PROC: &str = "/proc";
 /// How often to look how full the maps are: counting a map's entries means to read them all.
 const LOOK_AT_MAPS: Duration = Duration::from_secs(30);
-/// How often to say in the log what clients did wrong.
-const TELL_TROUBLES: Duration = Duration::from_secs(10);
 /// Samples in the window of the ratios.
 const SAMPLES: u32 = 12;
 
@@ -122,7 +120,6 @@ async fn run_service(arguments: Vec<OsString>, settings: Settings, lost: Lost) -
         () = follow::follow(search.clone(), &fleet, &stats) => {}
         () = sample(search, &fleet, &stats) => {}
         () = regularly(LOOK_AT_MAPS, &fleet, |fleet| fleet.make_room_in_maps(Instant::now())) => {}
-        () = tell_troubles(&web) => {}
         failed = hangups(&reload, &web) => failed?,
         ended = end() => ended?,
     }
@@ -176,17 +173,6 @@ fn own_process() -> Registry {
         tracing::warn!(%error, "there will be no metrics of zctrace's own process");
     }
     registry
-}
-
-/// Says in the log what clients did wrong, now and then, for as long as it is awaited.
-async fn tell_troubles(web: &WebHandle) {
-    let (mut tick, mut troubles) = (interval(TELL_TROUBLES), Troubles::default());
-    loop {
-        tick.tick().await;
-        if let Some(news) = troubles.news(web.stats()) {
-            tracing::warn!(news, "clients had trouble or made it");
-        }
-    }
 }
 
 fn signals(kind: SignalKind) -> Result<Signal, Error> {

@@ -26,7 +26,6 @@ mod server;
 mod stats;
 #[cfg(test)]
 mod tests;
-mod troubles;
 
 pub use config::{WebConfig, check};
 pub use error::WebError;
@@ -34,7 +33,6 @@ pub use limits::Limits;
 pub use reload::WebHandle;
 pub use server::serve;
 pub use stats::WebStats;
-pub use troubles::Troubles;
 
 /// What to answer.
 #[derive(Clone, Debug, PartialEq, Eq)]

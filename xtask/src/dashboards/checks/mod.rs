@@ -5,6 +5,7 @@
 mod lint;
 mod metrics;
 mod promql;
+mod provisioning;
 mod rules;
 
 use serde_json::Value;

@@ -22,7 +22,7 @@ const STEP: u64 = 5;
 const SCRAPED: Duration = Duration::from_secs(8);
 
 /// Queries that can't have data here (panel, legend), and why.
-const EXCUSED: [(&str, &str, &str); 9] = [
+const EXCUSED: [(&str, &str, &str); 11] = [
     ("Sent, by path", "Undetermined", "Kafka does not use MSG_ZEROCOPY"),
     ("Copied, now and a week ago", "a week ago", "it began a minute ago"),
     ("Copied, the ten largest brokers", "all others", "there is one broker"),
@@ -31,7 +31,9 @@ const EXCUSED: [(&str, &str, &str); 9] = [
     ("Errors", "{{syscall}}: {{errno}}", "nothing need fail"),
     ("No room, nothing there", "{{syscall}}", "clients may be quick enough"),
     ("Empty calls", "{{syscall}}", "whether a call moves nothing depends on who closes a connection"),
-    ("Changes of the web configuration", "{{result}}", "without --web.config.file there may be no such series"),
+    ("Configuration changes, by outcome", "configuration: {{result}}", "there is no configuration file"),
+    ("Configuration changes, by outcome", "web configuration: {{result}}", "there is no web configuration"),
+    ("Configuration to look after", "", "there is no configuration file"),
 ];
 
 fn excuse(answer: &Answer) -> Option<&'static str> {

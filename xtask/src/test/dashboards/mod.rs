@@ -2,6 +2,8 @@
 
 mod chain;
 mod rules;
+mod types;
 
 pub(super) use chain::chain;
 pub(super) use rules::rules;
+pub(super) use types::types;

@@ -32,6 +32,8 @@ enum Command {
     Dashboards(dashboards::Options),
     /// Put a real broker under load, and watch it with zctrace
     Demo(demo::Options),
+    /// Draw the dashboards on a real broker, for the documentation and to be looked at
+    Screenshots(dashboards::screenshots::Options),
     /// Run every test, the privileged and the real-broker ones included
     Test(test::Options),
 }
@@ -42,6 +44,7 @@ fn main() -> anyhow::Result<()> {
         Command::Bpf(options) => bpf::run(&options),
         Command::Dashboards(options) => dashboards::run(&options),
         Command::Demo(options) => demo::run(&options),
+        Command::Screenshots(options) => dashboards::screenshots::run_screenshots(&options),
         Command::Test(options) => test::run(&options),
     }
 }

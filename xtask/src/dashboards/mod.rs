@@ -12,6 +12,7 @@ mod fleet;
 pub(crate) mod live;
 mod panel;
 mod query;
+pub(crate) mod screenshots;
 mod table;
 mod topic;
 mod variable;

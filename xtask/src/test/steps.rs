@@ -39,6 +39,7 @@ pub(super) fn steps(quick: bool) -> Vec<Step> {
         step("tests", tests),
         step("rules and alerts, by promtool", dashboards::rules),
         step("dashboards by Grafana's types, compose by its schema", dashboards::types),
+        step("dashboards on bad days, by Prometheus", dashboards::bad_days),
         step("dashboards on a real broker, by Prometheus", dashboards::chain),
         step("documentation", documentation),
         step("licences and sources of dependencies", licences),

@@ -1,7 +1,7 @@
 //! Queries of a dashboard, asked over a span of time.
 
 use anyhow::{Context, Result};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::{Chosen, Prometheus};
 
@@ -39,6 +39,8 @@ impl Span {
 pub(crate) struct Answer {
     /// Panel or annotation.
     pub(crate) title: String,
+    /// Number of the panel; 0 for an annotation.
+    pub(crate) panel: u64,
     pub(crate) letter: String,
     pub(crate) legend: String,
     /// With variables substituted.
@@ -58,6 +60,12 @@ impl Answer {
         self.data.as_ref().ok().and_then(|data| data["result"].as_array()).map_or(&[], Vec::as_slice)
     }
 
+    /// For the program that draws.
+    pub(crate) fn json(&self) -> Value {
+        let data = self.data.as_ref().ok();
+        json!({"panel": self.panel, "refId": self.letter, "legend": self.legend, "data": data})
+    }
+
     /// The one number of an instant query.
     pub(crate) fn number(&self) -> Option<f64> {
         self.series().first()?.pointer("/value/1")?.as_str()?.parse().ok()
@@ -71,11 +79,11 @@ pub(crate) fn ask_all(board: &Value, prometheus: &Prometheus, chosen: &Chosen, s
     let panels = board["panels"].as_array().context("no panels")?.iter();
     let of_panels = panels.flat_map(|panel| {
         let targets = panel["targets"].as_array().into_iter().flatten();
-        targets.map(move |target| (&panel["title"], target))
+        targets.map(move |target| (&panel["title"], panel["id"].as_u64(), target))
     });
     let marks = board["annotations"]["list"].as_array().context("no annotations")?.iter();
-    let of_marks = marks.map(|mark| (&mark["name"], &mark["target"]));
-    for (title, target) in of_panels.chain(of_marks) {
+    let of_marks = marks.map(|mark| (&mark["name"], None, &mark["target"]));
+    for (title, panel, target) in of_panels.chain(of_marks) {
         let query = chosen.put_into(target["expr"].as_str().context("a query without an expression")?, span);
         let data = if target["instant"] == true {
             prometheus.api("query", &[("query", query.clone()), ("time", span.end.to_string())])
@@ -90,6 +98,7 @@ pub(crate) fn ask_all(board: &Value, prometheus: &Prometheus, chosen: &Chosen, s
         };
         answers.push(Answer {
             title: text(title),
+            panel: panel.unwrap_or(0),
             letter: text(&target["refId"]),
             legend: text(&target["legendFormat"]),
             query,

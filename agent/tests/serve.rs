@@ -191,7 +191,12 @@ fn a_target_that_ends_keeps_its_last_counts() {
 fn hostile_clients_do_not_keep_others_from_their_answer() {
     let _alone = alone();
     let target = busy();
-    let service = Service::start(free_address(), &["--pid", &target.pid().to_string()]);
+    let dir = tempfile::tempdir().unwrap();
+    let log = dir.path().join("log");
+    let stderr = std::fs::File::create(&log).unwrap();
+    let service = Service::run(free_address(), &["--pid", &target.pid().to_string()], |command| {
+        command.stderr(stderr);
+    });
     let connect = || TcpStream::connect(service.address).unwrap();
     // Some say nothing, some begin and do not end, some speak no HTTP, some never read what they asked for.
     let mut clients: Vec<TcpStream> = (0..200).map(|_| connect()).collect();
@@ -218,6 +223,10 @@ fn hostile_clients_do_not_keep_others_from_their_answer() {
     // Those that were cut off are counted.
     wait_for("slow clients are cut off", || {
         service.sample("zctrace_http_connections_cut_total{reason=\"timeout\"}").filter(|cut| *cut >= 30.0)
+    });
+    wait_for("it is in the log", || {
+        let text = std::fs::read_to_string(&log).unwrap();
+        text.lines().any(|line| line.contains("WARN") && line.contains("too slow: ")).then_some(())
     });
     assert!(service.sample("process_resident_memory_bytes").unwrap() < 100e6);
 }

@@ -105,6 +105,8 @@ pub struct Fleet {
     forgotten: u64,
     evicted: u64,
     lives: u64,
+    /// How full the maps were at the last [`Self::views`].
+    usage: Vec<Usage>,
     /// Files as they stood when the table was found to fill up: those that still stand so later are idle.
     seen: Option<(Instant, Vec<FileCount>)>,
 }
@@ -116,7 +118,17 @@ impl Fleet {
     /// An empty fleet.
     #[must_use]
     pub const fn new(probe: Probe, proc: PathBuf, limits: Limits) -> Self {
-        Self { probe, proc, limits, members: BTreeMap::new(), forgotten: 0, evicted: 0, lives: 0, seen: None }
+        Self {
+            probe,
+            proc,
+            limits,
+            members: BTreeMap::new(),
+            forgotten: 0,
+            evicted: 0,
+            lives: 0,
+            usage: Vec::new(),
+            seen: None,
+        }
     }
 
     /// Begins to count for a process of the target that is called `name`.
@@ -311,12 +323,15 @@ impl Fleet {
     pub fn views(&mut self) -> Result<Vec<View>, ProbeError> {
         let now = Instant::now();
         let attach = Attach { leg: self.probe.leg().name().to_owned(), reason: self.probe.reason().to_owned() };
+        let slots: Vec<Slot> = self.members.values().filter_map(|member| Some(member.life?.0)).collect();
+        let (snapshots, usage) = self.probe.snapshots(&slots)?;
+        self.usage = usage;
+        let mut snapshots = snapshots.into_iter();
         let mut views = Vec::with_capacity(self.members.len());
         for (name, member) in &mut self.members {
-            let counts = match member.life {
-                Some((slot, _)) => self.probe.snapshot(slot)?.plus(&member.past),
-                None => member.past.clone(),
-            };
+            // One for each that lives, in their order.
+            let life = member.life.and_then(|_| snapshots.next());
+            let counts = life.map_or_else(|| member.past.clone(), |life| life.plus(&member.past));
             views.push(member.view(name, &counts, attach.clone(), now));
         }
         Ok(views)
@@ -328,16 +343,16 @@ impl Fleet {
     /// What the kernel said.
     pub fn sample(&mut self) -> Result<(), ProbeError> {
         let now = Instant::now();
+        let slots: Vec<Slot> = self.members.values().filter_map(|member| Some(member.life?.0)).collect();
+        let mut lives = self.probe.transfers_of(&slots)?.into_iter();
         for member in self.members.values_mut() {
             let earlier = Snapshot {
                 transfers: member.past.transfers.clone(),
                 other: member.past.other.clone(),
                 ..Snapshot::default()
             };
-            let counts = match member.life {
-                Some((slot, _)) => self.probe.transfers(slot)?.plus(&earlier),
-                None => earlier,
-            };
+            let life = member.life.and_then(|_| lives.next());
+            let counts = life.map_or_else(|| earlier.clone(), |life| life.plus(&earlier));
             let attach = Attach { leg: String::new(), reason: String::new() };
             let mut report = report::build(&counts, &member.facts, member.window(now), attach);
             member.series.fold_listeners(&mut report);
@@ -352,6 +367,12 @@ impl Fleet {
     /// What the kernel said.
     pub fn usage(&self) -> Result<Vec<Usage>, ProbeError> {
         self.probe.usage()
+    }
+
+    /// How full the maps were at the last [`Self::views`]: to look again would be to read them again.
+    #[must_use]
+    pub fn last_usage(&self) -> &[Usage] {
+        &self.usage
     }
 
     /// The leg in use and why.

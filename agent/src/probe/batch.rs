@@ -58,7 +58,7 @@ pub(super) fn for_each<K: Pod, V: Pod>(
     visit: impl FnMut(&K, &[V]),
 ) -> Result<(), ProbeError> {
     let (map, per_cpu, cpus) = shape(ebpf, name)?;
-    Batches::<K, V>::new(map, per_cpu, cpus).run(visit).map_err(|error| failed(name, &error))
+    Batches::<K, V>::new(map, per_cpu, cpus, u32::MAX).run(visit).map_err(|error| failed(name, &error))
 }
 
 /// A map, whether it has a value for each CPU, and for how many.
@@ -88,12 +88,11 @@ pub(super) fn for_each_from<V: Pod>(
         return Ok(());
     }
     let (map, per_cpu, cpus) = shape(ebpf, name)?;
-    let mut batches = Batches::<u32, V>::new(map, per_cpu, cpus);
+    let mut batches = Batches::<u32, V>::new(map, per_cpu, cpus, count);
     batches.first = first;
-    batches.most = count;
     let read = match batches.run(|index, values| visit(*index, values)) {
         Err(error) if error.raw_os_error() == Some(ENOTSUPP) => {
-            Batches::<u32, V>::new(map, per_cpu, cpus).one_by_one(first..first.saturating_add(count), visit)
+            Batches::<u32, V>::new(map, per_cpu, cpus, 1).one_by_one(first..first.saturating_add(count), visit)
         }
         read => read,
     };
@@ -115,7 +114,7 @@ struct Batches<'a, K, V> {
 }
 
 impl<'a, K: Pod, V: Pod> Batches<'a, K, V> {
-    fn new(map: &'a MapData, per_cpu: bool, cpus: usize) -> Self {
+    fn new(map: &'a MapData, per_cpu: bool, cpus: usize, most: u32) -> Self {
         let stride = if per_cpu { size_of::<V>().next_multiple_of(8) } else { size_of::<V>() };
         let mut batches = Self {
             map,
@@ -125,10 +124,13 @@ impl<'a, K: Pod, V: Pod> Batches<'a, K, V> {
             values: Vec::new(),
             entries: 0,
             first: 0,
-            most: u32::MAX,
+            most,
             kinds: std::marker::PhantomData,
         };
-        batches.grow((BATCH_BYTES / (stride * cpus).max(1)).clamp(FEWEST_ENTRIES, MOST_ENTRIES));
+        // Of an array no more than was asked for: each element is a copy from every CPU.
+        let most = usize::try_from(most).unwrap_or(usize::MAX).clamp(1, MOST_ENTRIES);
+        let entries = (BATCH_BYTES / (stride * cpus + size_of::<K>())).max(FEWEST_ENTRIES);
+        batches.grow(entries.min(most));
         batches
     }
 
@@ -146,7 +148,6 @@ impl<'a, K: Pod, V: Pod> Batches<'a, K, V> {
         let mut first = self.first == 0;
         if let Some(before) = self.first.checked_sub(1) {
             position[..4].copy_from_slice(&before.to_ne_bytes());
-            self.grow(self.entries.min(usize::try_from(self.most).unwrap_or(usize::MAX)).max(1));
         }
         let mut seen = 0;
         let mut values = Vec::with_capacity(self.cpus);

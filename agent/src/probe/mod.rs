@@ -190,7 +190,17 @@ impl Probe {
     /// # Errors
     /// What the kernel said.
     pub fn snapshot(&self, slot: Slot) -> Result<Snapshot, ProbeError> {
-        read::snapshot(&self.ebpf, slot.0)
+        Ok(self.snapshots(&[slot])?.0.pop().unwrap_or_default())
+    }
+
+    /// Everything counted for some processes so far, in their order, and how full the maps are. Each map is read once for
+    /// all of them.
+    ///
+    /// # Errors
+    /// What the kernel said.
+    pub fn snapshots(&self, slots: &[Slot]) -> Result<(Vec<Snapshot>, Vec<Usage>), ProbeError> {
+        let slots: Vec<u16> = slots.iter().map(|slot| slot.0).collect();
+        read::snapshots(&self.ebpf, &slots, self.capacity)
     }
 
     /// Only the transfers: what a progress line or a window's sample needs, cheaper than [`Self::snapshot`].
@@ -198,8 +208,21 @@ impl Probe {
     /// # Errors
     /// What the kernel said.
     pub fn transfers(&self, slot: Slot) -> Result<Snapshot, ProbeError> {
-        let (transfers, other) = (read::transfers(&self.ebpf, slot.0)?, read::other(&self.ebpf, slot.0)?);
-        Ok(Snapshot { transfers, other, ..Snapshot::default() })
+        Ok(self.transfers_of(&[slot])?.pop().unwrap_or_default())
+    }
+
+    /// The same for some processes, in their order.
+    ///
+    /// # Errors
+    /// What the kernel said.
+    pub fn transfers_of(&self, slots: &[Slot]) -> Result<Vec<Snapshot>, ProbeError> {
+        let numbers: Vec<u16> = slots.iter().map(|slot| slot.0).collect();
+        let (transfers, _) = read::transfers(&self.ebpf, &numbers)?;
+        let with_other = |(slot, transfers)| {
+            let other = read::other(&self.ebpf, slot)?;
+            Ok(Snapshot { transfers, other, ..Snapshot::default() })
+        };
+        numbers.into_iter().zip(transfers).map(with_other).collect()
     }
 
     /// The ports known as listeners' by now, those that the target opened while it was watched included.

@@ -1,6 +1,6 @@
 //! From maps to a [`Snapshot`].
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use agent_ebpf::{
     Counter, Directory as DirectoryValue, ENDPOINTS, Endpoint, FLAG_MSG_ZEROCOPY, FLAG_TLS, FileBytes, FileCounts,
@@ -27,37 +27,61 @@ fn failed(name: &str, error: &MapError) -> ProbeError {
     ProbeError::from_bpf(format!("read the map {name}"), error)
 }
 
-pub(super) fn snapshot(ebpf: &Ebpf, slot: u16) -> Result<Snapshot, ProbeError> {
-    Ok(Snapshot {
-        transfers: transfers(ebpf, slot)?,
-        other: other(ebpf, slot)?,
-        results: results(ebpf, slot)?,
-        files: files(ebpf, slot)?,
-        files_other: files_other(ebpf, slot)?,
-        directories: directories(ebpf)?,
-        counters: counters(ebpf, slot)?,
-    })
+/// Everything counted for some targets, and how full the tables are: each table is walked once for all of them.
+pub(super) fn snapshots(
+    ebpf: &Ebpf,
+    slots: &[u16],
+    capacity: Capacity,
+) -> Result<(Vec<Snapshot>, Vec<Usage>), ProbeError> {
+    let (transfers, transfer_entries) = transfers(ebpf, slots)?;
+    let (files, file_entries) = files(ebpf, slots)?;
+    let (directories, directory_entries) = directories(ebpf)?;
+    let usage = usage_of([transfer_entries, file_entries, directory_entries], capacity);
+    let mut snapshots = Vec::with_capacity(slots.len());
+    for ((slot, transfers), files) in slots.iter().copied().zip(transfers).zip(files) {
+        let mut used: Vec<&Directory> = files.iter().filter_map(|file| directories.get(&file.directory)).collect();
+        used.sort_unstable_by_key(|directory| directory.inode);
+        used.dedup_by_key(|directory| directory.inode);
+        snapshots.push(Snapshot {
+            transfers,
+            other: other(ebpf, slot)?,
+            results: results(ebpf, slot)?,
+            directories: used.into_iter().cloned().collect(),
+            files,
+            files_other: files_other(ebpf, slot)?,
+            counters: counters(ebpf, slot)?,
+        });
+    }
+    Ok((snapshots, usage))
 }
 
-pub(super) fn transfers(ebpf: &Ebpf, slot: u16) -> Result<Vec<Transfer>, ProbeError> {
+/// Transfers of each target, and entries of the table.
+pub(super) fn transfers(ebpf: &Ebpf, slots: &[u16]) -> Result<(Vec<Vec<Transfer>>, u32), ProbeError> {
     let mut keys = Vec::new();
+    let mut entries = 0;
     for_each(ebpf, "TRANSFER_KEYS", |key: &TransferKey, index: &[u32]| {
-        if let Some(id) = (key.target == slot).then(|| transfer_id(key)).flatten() {
-            keys.push((index[0], id));
+        entries += 1;
+        let place = slots.iter().position(|slot| *slot == key.target);
+        if let Some((place, id)) = place.zip(transfer_id(key)) {
+            keys.push((index[0], place, id));
         }
     })?;
-    keys.sort_unstable_by_key(|(index, _)| *index);
-    let mut read = Vec::with_capacity(keys.len());
+    keys.sort_unstable_by_key(|(index, ..)| *index);
+    let mut read = vec![Vec::new(); slots.len()];
     let mut keys = keys.into_iter().peekable();
     let used = Places::Transfers.used(ebpf)?;
     for_each_from(ebpf, "TRANSFERS", 0, used, |index, values: &[TransferValue]| {
-        if let Some((_, id)) = keys.next_if(|(next, _)| *next == index) {
+        if let Some((_, place, id)) = keys.next_if(|(next, ..)| *next == index)
+            && let Some(read) = read.get_mut(place)
+        {
             read.push(sum(id, values));
         }
     })?;
-    read.retain(|transfer| transfer.bytes > 0);
-    read.sort_unstable_by_key(|transfer| transfer.id);
-    Ok(read)
+    for read in &mut read {
+        read.retain(|transfer: &Transfer| transfer.bytes > 0);
+        read.sort_unstable_by_key(|transfer| transfer.id);
+    }
+    Ok((read, entries))
 }
 
 fn sum(id: TransferId, values: &[TransferValue]) -> Transfer {
@@ -131,27 +155,44 @@ pub(super) fn usage(ebpf: &Ebpf, capacity: Capacity) -> Result<Vec<Usage>, Probe
     for_each(ebpf, "TRANSFER_KEYS", |_: &TransferKey, _: &[u32]| transfers += 1)?;
     for_each(ebpf, "FILES", |_: &FileKey, _: &[FileValue]| files += 1)?;
     for_each(ebpf, "DIRECTORIES", |_: &InodeKey, _: &[DirectoryValue]| directories += 1)?;
-    Ok(vec![
+    Ok(usage_of([transfers, files, directories], capacity))
+}
+
+fn usage_of([transfers, files, directories]: [u32; 3], capacity: Capacity) -> Vec<Usage> {
+    vec![
         Usage { map: "transfers", entries: transfers, capacity: capacity.transfers },
         Usage { map: "files", entries: files, capacity: capacity.files },
         Usage { map: "directories", entries: directories, capacity: capacity.directories },
-    ])
+    ]
 }
 
-fn files(ebpf: &Ebpf, slot: u16) -> Result<Vec<File>, ProbeError> {
+/// Files of each target, and entries of the table.
+fn files(ebpf: &Ebpf, slots: &[u16]) -> Result<(Vec<Vec<File>>, u32), ProbeError> {
     let mut keys = Vec::new();
+    let mut entries = 0;
     for_each(ebpf, "FILES", |key: &FileKey, values: &[FileValue]| {
-        if key.target == u32::from(slot) {
-            keys.push((*key, values[0]));
+        entries += 1;
+        if let Some(place) = slots.iter().position(|slot| u32::from(*slot) == key.target) {
+            keys.push((place, *key, values[0]));
         }
     })?;
+    // The entries of a file come one after the other.
+    keys.sort_unstable_by_key(|(place, key, _)| (*place, key.inode));
     let counts = file_counts(ebpf)?;
-    let mut files: BTreeMap<InodeKey, File> = BTreeMap::new();
-    for (key, value) in keys {
+    let mut read: Vec<Vec<File>> = vec![Vec::new(); slots.len()];
+    for (place, key, value) in keys {
         let counts = counts.get(value.index as usize).copied().unwrap_or_default();
-        add_file(&mut files, &key, &value, &counts);
+        let Some(files) = read.get_mut(place) else { continue };
+        match files.last_mut().filter(|file| file.inode == key.inode) {
+            Some(file) => add_entry(file, &key, &counts),
+            None => {
+                let mut file = new_file(&key, &value);
+                add_entry(&mut file, &key, &counts);
+                files.push(file);
+            }
+        }
     }
-    Ok(files.into_values().collect())
+    Ok((read, entries))
 }
 
 /// The counts at every place that was ever given out.
@@ -164,13 +205,20 @@ pub(super) fn file_counts(ebpf: &Ebpf) -> Result<Vec<FileCounts>, ProbeError> {
 
 /// Adds an entry of the table to those of its file.
 pub(super) fn add_file(files: &mut BTreeMap<InodeKey, File>, key: &FileKey, value: &FileValue, counts: &FileCounts) {
-    let file = files.entry(key.inode).or_insert_with(|| File {
+    add_entry(files.entry(key.inode).or_insert_with(|| new_file(key, value)), key, counts);
+}
+
+fn new_file(key: &FileKey, value: &FileValue) -> File {
+    File {
         inode: key.inode,
         moved: FileBytes::default(),
         directory: value.parent,
         name: text(&value.name),
         sent: BTreeMap::new(),
-    });
+    }
+}
+
+fn add_entry(file: &mut File, key: &FileKey, counts: &FileCounts) {
     add_moved(&mut file.moved, counts);
     if key.port != PORT_NONE {
         let bytes = |path: FilePath| counts.paths[path as usize].bytes;
@@ -200,13 +248,16 @@ fn files_other(ebpf: &Ebpf, slot: u16) -> Result<FileBytes, ProbeError> {
     Ok(sum)
 }
 
-fn directories(ebpf: &Ebpf) -> Result<Vec<Directory>, ProbeError> {
-    let mut read = Vec::new();
+/// Directories of all targets, and entries of the table.
+fn directories(ebpf: &Ebpf) -> Result<(HashMap<InodeKey, Directory>, u32), ProbeError> {
+    let mut read = HashMap::new();
+    let mut entries = 0;
     for_each(ebpf, "DIRECTORIES", |inode: &InodeKey, values: &[DirectoryValue]| {
-        read.push(Directory { inode: *inode, parent: values[0].parent, name: text(&values[0].name) });
+        entries += 1;
+        let directory = Directory { inode: *inode, parent: values[0].parent, name: text(&values[0].name) };
+        read.insert(*inode, directory);
     })?;
-    read.sort_by_key(|directory| directory.inode);
-    Ok(read)
+    Ok((read, entries))
 }
 
 fn counters(ebpf: &Ebpf, slot: u16) -> Result<BTreeMap<Counter, u64>, ProbeError> {

@@ -2,6 +2,7 @@
 
 pub mod clock;
 pub mod config;
+pub mod memory;
 mod pages;
 mod small_file;
 pub mod web;

@@ -10,7 +10,10 @@ use std::{
 
 use prometheus::{Registry, TextEncoder};
 
-use super::web::{Response, Site, WebHandle};
+use super::{
+    memory,
+    web::{Response, Site, WebHandle},
+};
 use crate::{
     fleet::{Fleet, View},
     log::Lost,
@@ -102,6 +105,8 @@ pub struct Pages {
     pub attach: Duration,
 }
 
+/// An exposition of more bytes leaves so much free memory behind that it is worth to give it back to the system.
+const LARGE: usize = 1 << 20;
 /// Width of the tables on the page.
 const PAGE_WIDTH: usize = 120;
 
@@ -132,7 +137,7 @@ impl Pages {
         let started = Instant::now();
         let mut fleet = self.fleet();
         let views = fleet.views()?;
-        let usage = fleet.usage()?;
+        let usage = fleet.last_usage().to_vec();
         let (leg, reason) = fleet.attach();
         let own = Own {
             leg: leg.to_owned(),
@@ -155,6 +160,11 @@ impl Pages {
         let mut body = String::with_capacity(self.stats.last_exposition.load(Ordering::Relaxed) + (4 << 10));
         render(&views, &own, &mut body);
         self.stats.last_exposition.store(body.len(), Ordering::Relaxed);
+        // Before the process says how much memory it has.
+        drop(views);
+        if body.len() > LARGE {
+            memory::give_back();
+        }
         if let Err(error) = TextEncoder::new().encode_utf8(&self.registry.gather(), &mut body) {
             tracing::warn!(%error, "the metrics of zctrace's own process are missing");
         }

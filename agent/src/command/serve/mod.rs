@@ -29,7 +29,8 @@ use crate::{
         Pages, Stats,
         clock::Clocks,
         config::{self, Settings},
-        web::{self, WebHandle, WebStats},
+        memory,
+        web::{self, Troubles, WebHandle, WebStats},
     },
 };
 use follow::Search;
@@ -38,6 +39,8 @@ use reload::Reload;
 const PROC: &str = "/proc";
 /// How often to look how full the maps are: counting a map's entries means to read them all.
 const LOOK_AT_MAPS: Duration = Duration::from_secs(30);
+/// How often to say in the log what clients did wrong.
+const TELL_TROUBLES: Duration = Duration::from_secs(10);
 /// Samples in the window of the ratios.
 const SAMPLES: u32 = 12;
 
@@ -52,6 +55,7 @@ pub fn run(arguments: Vec<OsString>) -> Result<Status, Error> {
         _ => return check(&arguments),
     };
     // Before any thread starts.
+    memory::one_heap();
     let dropped = privileges::drop_all_but_needed();
     let log = log::of_service(settings.options.log_format);
     match dropped {
@@ -93,7 +97,8 @@ async fn run_service(arguments: Vec<OsString>, settings: Settings, lost: Lost) -
     let started = Instant::now();
     let probe = Probe::attach(options.attach, capacity(options))?;
     let attach = started.elapsed();
-    give_memory_back();
+    // The kernel's types took some fifty megabytes while they were read.
+    memory::give_back();
     tracing::info!(leg = %probe.leg(), reason = probe.reason(), milliseconds = attach.as_millis(), "attached");
     let fleet = Arc::new(Mutex::new(Fleet::new(probe, PathBuf::from(PROC), limits(options))));
     let stats = Arc::new(Stats::new(lost));
@@ -120,6 +125,7 @@ async fn run_service(arguments: Vec<OsString>, settings: Settings, lost: Lost) -
         () = follow::follow(search.clone(), &fleet, &stats) => {}
         () = sample(search, &fleet, &stats) => {}
         () = regularly(LOOK_AT_MAPS, &fleet, |fleet| fleet.make_room_in_maps(Instant::now())) => {}
+        () = tell_troubles(&web) => {}
         failed = hangups(&reload, &web) => failed?,
         ended = end() => ended?,
     }
@@ -140,15 +146,6 @@ async fn listen(options: &cli::Serve) -> Result<Vec<TcpListener>, Error> {
         listeners.push(listener);
     }
     Ok(listeners)
-}
-
-/// The kernel's types took some fifty megabytes while they were read. The C library would keep them for later.
-fn give_memory_back() {
-    #[cfg(target_env = "gnu")]
-    // SAFETY: a call without arguments that matter; what is in use stays.
-    unsafe {
-        libc::malloc_trim(0);
-    }
 }
 
 fn capacity(options: &cli::Serve) -> Capacity {
@@ -173,6 +170,17 @@ fn own_process() -> Registry {
         tracing::warn!(%error, "there will be no metrics of zctrace's own process");
     }
     registry
+}
+
+/// Says in the log what clients did wrong, now and then, for as long as it is awaited.
+async fn tell_troubles(web: &WebHandle) {
+    let (mut tick, mut troubles) = (interval(TELL_TROUBLES), Troubles::default());
+    loop {
+        tick.tick().await;
+        if let Some(news) = troubles.news(web.stats()) {
+            tracing::warn!(news, "clients had trouble or made it");
+        }
+    }
 }
 
 fn signals(kind: SignalKind) -> Result<Signal, Error> {

@@ -26,6 +26,7 @@ mod server;
 mod stats;
 #[cfg(test)]
 mod tests;
+mod troubles;
 
 pub use config::{WebConfig, check};
 pub use error::WebError;
@@ -33,6 +34,7 @@ pub use limits::Limits;
 pub use reload::WebHandle;
 pub use server::serve;
 pub use stats::WebStats;
+pub use troubles::Troubles;
 
 /// What to answer.
 #[derive(Clone, Debug, PartialEq, Eq)]

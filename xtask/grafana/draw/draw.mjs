@@ -15,6 +15,7 @@ await esbuild.build({
   entryPoints: ['page.jsx'], bundle: true, outfile: 'page.js', format: 'iife', logLevel: 'error', jsx: 'transform',
   loader: { '.svg': 'dataurl', '.woff': 'dataurl', '.woff2': 'dataurl', '.ttf': 'dataurl' },
   define: { 'process.env.NODE_ENV': '"production"', global: 'window' }, external: ['fs', 'path'],
+  alias: { 'react-custom-scrollbars-2': './scrollbars.js' },
 });
 fs.writeFileSync('page.html', `<!doctype html><meta charset="utf-8"><link rel="stylesheet" href="page.css"><style>
 body { margin: 0; padding: 8px; font-family: Inter, "DejaVu Sans", sans-serif } </style><div id="root"></div><script src="page.js"></script>`);
@@ -54,7 +55,9 @@ for (const file of files) {
     await new Promise((done) => setTimeout(done, 1500));
     const name = data.board.uid.replace('zctrace-', '');
     await page.screenshot({ path: path.join(folder, `${name}-${colours}.png`), fullPage: true });
-    for (const seen of await page.evaluate(look)) {
+    const all = await page.evaluate(look);
+    judge(all.length === data.board.panels.filter(({ type }) => type !== 'row').length, `${name}, ${colours}: ${all.length} panels`);
+    for (const seen of all) {
       const panel = data.board.panels.find(({ id }) => id === seen.id);
       const filled = data.answers.some((answer) => answer.panel === seen.id && answer.data?.result.length);
       const what = `${name}, ${colours}, ${panel.title}`;
@@ -65,10 +68,13 @@ for (const file of files) {
       const shows = { timeseries: seen.coloured > 60, heatmap: seen.coloured > 200, table: seen.cells > 0 };
       judge(shows[panel.type] ?? seen.text.length > panel.title.length, `${what}: shows nothing (${seen.coloured} coloured pixels)`);
     }
-    // What the documentation shows: whole rows from the top, as many as fit.
-    const ends = data.board.panels.filter(({ type }) => type === 'row').map(({ gridPos }) => gridPos.y * 38 + 4).filter((y) => y > 0);
-    const clip = Math.max(...ends.filter((y) => y <= 1000), 400);
-    await page.screenshot({ path: path.join(folder, `${name}-${colours}-top.png`), clip: { x: 0, y: 0, width: WIDTH + 16, height: clip } });
+    // Each row for itself, and the first two together: what the documentation shows.
+    const starts = data.board.panels.filter(({ type }) => type === 'row').map(({ gridPos }) => gridPos.y * 38 + 4);
+    starts.push(height);
+    const cut = (file, from, to) => page.screenshot({ path: path.join(folder, `${name}-${colours}-${file}.png`),
+      clip: { x: 0, y: from, width: WIDTH + 16, height: to - from } });
+    for (let row = 0; row + 1 < starts.length; row += 1) await cut(`row-${row + 1}`, starts[row], starts[row + 1]);
+    await cut('top', 0, starts[2]);
     await page.close();
   }
 }

@@ -10,7 +10,7 @@ import { Panel } from './panels.jsx';
 const GAP = 8;
 const ROW = 38;
 
-const Title = ({ children, theme }) => <div style={{ fontWeight: 500, fontSize: 16, color: theme.colors.text.primary, lineHeight: '38px' }}>⌄ {children}</div>;
+const Title = ({ children, theme }) => <div style={{ fontWeight: 500, fontSize: 16, color: theme.colors.text.primary, lineHeight: '38px', paddingLeft: 8 }}>{children}</div>;
 
 window.draw = async ({ board, answers, span }, colours, width) => {
   const theme = createTheme({ colors: { mode: colours } });

@@ -18,8 +18,8 @@ pub(super) const WATCH: &str = "#F0E442";
 /// Wrong.
 pub(super) const BAD: &str = "#D55E00";
 
-/// Names that series of egress have in legends, with their colours.
-pub(super) const BY_NAME: [(&str, &str); 7] = [
+/// Names that series have in legends, with their colours: paths, and the protocols that make for them.
+pub(super) const BY_NAME: [(&str, &str); 11] = [
     ("Zero copy", ZERO_COPY),
     ("Copied", COPIED),
     ("Undetermined", UNKNOWN),
@@ -27,6 +27,10 @@ pub(super) const BY_NAME: [(&str, &str); 7] = [
     ("Read by copying", COPIED),
     ("Received", RECEIVED),
     ("Written", RECEIVED),
+    ("PLAINTEXT", ZERO_COPY),
+    ("SASL_PLAINTEXT", "#56B4E9"),
+    ("SSL", COPIED),
+    ("SASL_SSL", "#D55E00"),
 ];
 
 /// A colour that stays whatever the value is.

@@ -43,7 +43,7 @@ fn holds() -> Vec<Panel> {
     let up = format!("zctrace_target_up{{{FLEET}}}");
     vec![
         Panel::stat(
-            "Zero copy on plaintext listeners",
+            "Zero copy, plaintext",
             "Share of what listeners without encryption send that the kernel sends by itself (sendfile). Normal: above 90 % \
              while consumers read. Lower: look at the tables below for the listener that copies, and at the runbook.",
             unit::SHARE,
@@ -54,7 +54,7 @@ fn holds() -> Vec<Panel> {
         .decimals(1)
         .nothing(IDLE),
         Panel::stat(
-            "Zero copy of all egress",
+            "Zero copy, all",
             "Share of everything that brokers send that leaves by zero copy. Listeners that encrypt in the broker copy \
              everything, so what is normal here depends on how many clients use them: watch for changes.",
             unit::SHARE,
@@ -291,7 +291,8 @@ fn zctrace() -> Vec<Panel> {
         Panel::lines(
             "Lost and unknown",
             "Updates a second that found a map full, bytes that are therefore in no listener or file, bytes of calls \
-             whose descriptor was closed meanwhile, and calls whose length is not known. Normal: 0. Totals are right even \
+             whose descriptor was closed meanwhile, and calls whose length is not known. Normal: 0, but for a few bytes of \
+             connections that are just being closed. Totals are right even \
              then; raise --maps.files if updates are lost.",
             unit::COUNT,
         )
@@ -419,7 +420,7 @@ fn details() -> Vec<Panel> {
             &[("instance", "Instance")],
         )
         .column(
-            "Time since it was taken",
+            "Age",
             unit::SECONDS,
             &format!(
                 "(time() - max by (instance) (zctrace_config_last_reload_success_timestamp_seconds{{{OWN}}} > 0)) and on \
@@ -435,7 +436,7 @@ fn details() -> Vec<Panel> {
             &format!("group by (instance, setting) (zctrace_config_restart_required{{{OWN}}} == 1)"),
             &[("setting", "Needs a start")],
         )
-        .size(8, 8)
+        .size(12, 6)
         .or("All is in force"),
         Panel::lines(
             "Log lines lost",
@@ -443,7 +444,7 @@ fn details() -> Vec<Panel> {
             unit::COUNT,
         )
         .query(&sum("", "zctrace_log_lines_lost_total", OWN), "lines/s")
-        .size(8, 8),
+        .size(12, 6),
         Panel::lines(
             "Processor time of zctrace",
             "Processor time that zctrace itself takes, of the busiest instance and the middle one, as a share of one \

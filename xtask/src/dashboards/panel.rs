@@ -34,7 +34,7 @@ impl Panel {
             "pluginVersion": "11.0.0", "targets": [], "options": options,
             "fieldConfig": {
                 "defaults": {
-                    "unit": unit, "custom": custom, "color": {"mode": "palette-classic-by-name"},
+                    "unit": unit, "custom": custom, "color": {"mode": "palette-classic"},
                     "noValue": "No data", "thresholds": colour::thresholds(colour::UNKNOWN, &[]), "mappings": [],
                 },
                 "overrides": [],

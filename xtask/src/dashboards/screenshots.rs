@@ -30,11 +30,15 @@ const IMAGES: &str = "docs/images";
 /// Pictures of the documentation.
 const SHOWN: [(&str, &str); 4] = [
     ("fleet-dark-top.png", "fleet-dark.png"),
-    ("fleet-light-top.png", "fleet-light.png"),
-    ("broker-dark-top.png", "broker-dark.png"),
+    ("fleet-light-row-1.png", "fleet-light.png"),
+    ("broker-dark-row-4.png", "broker-calls-dark.png"),
     ("topic-light-top.png", "topic-light.png"),
 ];
-const LOAD: Duration = Duration::from_secs(180);
+/// How long there is load before the pictures; less is shown, since rates need some scrapes first.
+const LOAD: Duration = Duration::from_secs(270);
+const SHOWN_TIME: u64 = 180;
+/// The scrape interval that the shipped data source says, in seconds.
+const DATA_SOURCE_INTERVAL: u64 = 15;
 
 pub(crate) fn run_screenshots(options: &Options) -> Result<()> {
     if find("chromium").is_none() {
@@ -75,7 +79,7 @@ fn record(files: &[PathBuf]) -> Result<()> {
     println!("Kafka, zctrace and Prometheus run under load for {} s", LOAD.as_secs());
     let stack = Stack::start()?;
     stack.under_load(LOAD, || {
-        let span = Span::last(LOAD.as_secs(), 5)?;
+        let span = Span { scrape: DATA_SOURCE_INTERVAL, ..Span::last(SHOWN_TIME, 5)? };
         for (board, file) in all().iter().zip(files) {
             let (chosen, _) = choose_all(board, &stack.prometheus, &span)?;
             let answers = ask_all(board, &stack.prometheus, &chosen, &span)?;

@@ -7,6 +7,19 @@ use super::{
     variable,
 };
 
+/// Pixels of columns whose texts are short, or must not be cut; the others share what is left.
+fn width(title: &str) -> Option<u32> {
+    match title {
+        "Port" | "Partition" | "Id" | "PID" | "Leg" | "Seen" => Some(75),
+        "Scrape" | "Window" | "Memory" | "Version" | "Kafka" | "Java" => Some(100),
+        "Attaching took" => Some(130),
+        "Instance" => Some(150),
+        "Topic" => Some(180),
+        "Cluster" => Some(220),
+        _ => None,
+    }
+}
+
 /// A table that is being put together.
 pub(super) struct Table {
     panel: Panel,
@@ -20,7 +33,7 @@ pub(super) struct Table {
 impl Table {
     /// A table whose rows are told apart by labels, which are its first columns under the given titles.
     pub(super) fn new(title: &str, description: &str, labels: &[(&str, &str)]) -> Self {
-        let custom = json!({"align": "auto", "cellOptions": {"type": "auto"}, "inspect": false, "filterable": true});
+        let custom = json!({"align": "auto", "cellOptions": {"type": "auto"}, "inspect": false, "filterable": true, "minWidth": 60});
         let options = json!({"cellHeight": "sm", "showHeader": true, "frameIndex": 0});
         let panel = Panel::new("table", title, description, unit::NONE, custom, options);
         let mut table = Self {
@@ -86,9 +99,16 @@ impl Table {
     }
 
     /// The panel: rows of all queries merged, other fields left out. `nothing` is what it says without rows.
-    pub(super) fn or(self, nothing: &str) -> Panel {
+    pub(super) fn or(mut self, nothing: &str) -> Panel {
         let mut left_out = Map::new();
         left_out.insert("Time".to_owned(), true.into());
+        // An empty cell is not an empty table.
+        for title in self.names.values().filter_map(Value::as_str) {
+            self.panel = self.panel.field(title, json!([{"id": "noValue", "value": "–"}]));
+            if let Some(width) = width(title) {
+                self.panel = self.panel.field(title, json!([{"id": "custom.width", "value": width}]));
+            }
+        }
         for field in self.hidden {
             left_out.insert(field, true.into());
         }

@@ -139,10 +139,10 @@ fn topics() -> Vec<Panel> {
              copy back, move its heaviest consumers to a listener without encryption, where the network allows it.",
             &[("topic", "Topic")],
         )
-        .column("Read by copying", unit::BYTES_A_SECOND, &of_worst(&path("topic", "copied_read")))
-        .column("Read by zero copy", unit::BYTES_A_SECOND, &of_worst(&path("topic", "zero_copy_read")))
+        .column("Copied", unit::BYTES_A_SECOND, &of_worst(&path("topic", "copied_read")))
+        .column("Zero copy", unit::BYTES_A_SECOND, &of_worst(&path("topic", "zero_copy_read")))
         .column("Written", unit::BYTES_A_SECOND, &of_worst(&path("topic", "written")))
-        .column_with("Zero copy", unit::SHARE, &of_worst(&format!("({})", read_share("topic"))), &gauge())
+        .column_with("Share", unit::SHARE, &of_worst(&format!("({})", read_share("topic"))), &gauge())
         .link("Topic", "Choose this topic", UID, &[("topic", "Topic")])
         .size(12, 10)
         .or("No topic yet"),
@@ -170,8 +170,8 @@ fn partitions() -> Vec<Panel> {
              Where topics are added up (--topics.aggregate) there is no partition.",
             &[("topic", "Topic"), ("partition", "Partition"), ("target", "Broker")],
         )
-        .column("Read by copying", unit::BYTES_A_SECOND, &of_worst(&path(by, "copied_read")))
-        .column("Read by zero copy", unit::BYTES_A_SECOND, &of_worst(&path(by, "zero_copy_read")))
+        .column("Copied", unit::BYTES_A_SECOND, &of_worst(&path(by, "copied_read")))
+        .column("Zero copy", unit::BYTES_A_SECOND, &of_worst(&path(by, "zero_copy_read")))
         .column_with("Written", unit::BYTES_A_SECOND, &of_worst(&path(by, "written")), &[("decimals", json!(1))])
         .link("Topic", "Choose this topic", UID, &[("topic", "Topic")])
         .link("Broker", "Open this broker", super::broker::UID, &[("target", "Broker")])

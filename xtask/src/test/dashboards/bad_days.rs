@@ -119,9 +119,7 @@ pub(in crate::test) fn bad_days() -> Result<Tally> {
     let span = Span { scrape: 2, ..Span::last(25, 1)? };
 
     let answers = every_answer(&alone, &span, |_| ())?;
-    for title in
-        ["Zero copy on plaintext listeners", "Zero copy of all egress", "Zero-copy share", "Copy amplification now"]
-    {
+    for title in ["Zero copy, plaintext", "Zero copy, all", "Zero-copy share", "Copy amplification now"] {
         let answer = of(&answers, title)?;
         ensure!(!answer.has_data(), "an idle broker has {title}: {:?}", answer.data);
     }
@@ -131,7 +129,7 @@ pub(in crate::test) fn bad_days() -> Result<Tally> {
     // Two versions, one of them without the newer metrics; a listener of two names.
     let answers = every_answer(&prometheus, &span, |_| ())?;
     ensure!(of(&answers, "Versions")?.series().len() == 2, "{:?}", of(&answers, "Versions")?.data);
-    let share = of(&answers, "Zero copy on plaintext listeners")?.number();
+    let share = of(&answers, "Zero copy, plaintext")?.number();
     ensure!(share == Some(1.0), "the share of the one whose protocol is known: {share:?}");
     let by_listener = of(&answers, "Sent, by listener")?;
     for name in ["OLD", "NEW"] {

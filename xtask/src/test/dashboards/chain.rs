@@ -146,7 +146,7 @@ fn panels_agree(stack: &Stack, report: &Value) -> Result<()> {
     let span = Span { scrape: 60, ..Span::last(SHOWN, STEP)? };
     let plain = report["listeners"].as_array().into_iter().flatten().find(|one| one["name"] == "PLAINTEXT");
     for (board, title, expected) in [
-        (0, "Zero copy on plaintext listeners", plain.and_then(|one| one["zero_copy_ratio"].as_f64())),
+        (0, "Zero copy, plaintext", plain.and_then(|one| one["zero_copy_ratio"].as_f64())),
         (1, "Zero-copy share", report["total"]["zero_copy_ratio"].as_f64()),
         (1, "Copy amplification", report["total"]["copy_amplification"].as_f64()),
     ] {

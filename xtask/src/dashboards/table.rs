@@ -7,6 +7,9 @@ use super::{
     variable,
 };
 
+/// A column of whole sentences.
+const WRAPPED: &str = "Why this leg";
+
 /// Pixels of columns whose texts are short, or must not be cut; the others share what is left.
 fn width(title: &str) -> Option<u32> {
     match title {
@@ -105,6 +108,9 @@ impl Table {
         // An empty cell is not an empty table.
         for title in self.names.values().filter_map(Value::as_str) {
             self.panel = self.panel.field(title, json!([{"id": "noValue", "value": "–"}]));
+            if title == WRAPPED {
+                self.panel = self.panel.field(title, json!([{"id": "custom.wrapText", "value": true}]));
+            }
             if let Some(width) = width(title) {
                 self.panel = self.panel.field(title, json!([{"id": "custom.width", "value": width}]));
             }

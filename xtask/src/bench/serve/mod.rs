@@ -89,13 +89,7 @@ fn idle(programs: &Programs) -> anyhow::Result<Vec<f64>> {
     let service = Service::start(&programs.zctrace, 1, &[])?;
     brokers.iter_mut().try_for_each(testkit::crowd::Broker::round)?;
     service.scrape()?;
-    // Threads for blocking work that have nothing to do end after ten seconds, and take their account with them.
+    // The last scrape's threads come to rest.
     std::thread::sleep(Duration::from_secs(2));
-    (0..IDLE.1)
-        .map(|_| {
-            let before = service.processor_time()?;
-            std::thread::sleep(IDLE.0);
-            Ok((service.processor_time()? - before).max(0.0) / IDLE.0.as_secs_f64() * 100.0)
-        })
-        .collect()
+    (0..IDLE.1).map(|_| Ok(service.processor_time(IDLE.0)? / IDLE.0.as_secs_f64() * 100.0)).collect()
 }

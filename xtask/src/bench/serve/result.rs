@@ -160,7 +160,7 @@ fn method(rounds: u32) -> Vec<String> {
          counting allocator in `agent/examples/scrape_cost.rs` (growth of a buffer counts for what it grows by). All of it is \
          given back after the scrape; *most at once* is how much of it is in use at a time."
             .to_owned(),
-        "Resident is `process_resident_memory_bytes` after the scrapes. Maps are apart: the sum of `memlock` of the maps' \
+        "Resident is `VmRSS` between scrapes, after all of them. Maps are apart: the sum of `memlock` of the maps' \
          descriptors, memory of the kernel that is not in it."
             .to_owned(),
         "Processors are simulated, as the machine has few: for a scrape on n processors the maps are read and made a Report \

@@ -1,6 +1,8 @@
 //! A `zctrace serve` and what it can be asked.
 
 use std::{
+    collections::BTreeMap,
+    ffi::OsString,
     fs,
     io::{Read as _, Write as _},
     net::{SocketAddr, TcpListener, TcpStream},
@@ -14,6 +16,9 @@ use testkit::process::Guarded;
 
 /// Longest time that anything may take.
 const PATIENCE: Duration = Duration::from_secs(60);
+
+/// How often to look at its threads.
+const LOOK: Duration = Duration::from_millis(500);
 
 /// A running service.
 pub(super) struct Service {
@@ -73,9 +78,11 @@ impl Service {
         value.parse().with_context(|| format!("{line} is no sample"))
     }
 
-    /// Resident memory, in bytes.
+    /// Resident memory between scrapes, in bytes: `VmRSS` of `/proc/PID/status`.
     pub(super) fn resident(&self) -> anyhow::Result<f64> {
-        self.sample("process_resident_memory_bytes")
+        let status = fs::read_to_string(format!("/proc/{}/status", self.process.id()))?;
+        let kib = status.lines().find_map(|line| line.strip_prefix("VmRSS:")?.trim().strip_suffix(" kB")?.parse().ok());
+        kib.map(|kib: f64| kib * 1024.0).context("no VmRSS")
     }
 
     /// What its maps take in the kernel, in bytes: `memlock` in the descriptors' `fdinfo`.
@@ -91,15 +98,30 @@ impl Service {
         Ok(sum)
     }
 
-    /// Processor time of all its threads since they started, in seconds.
-    pub(super) fn processor_time(&self) -> anyhow::Result<f64> {
-        let mut nanoseconds = 0.0;
-        for thread in fs::read_dir(format!("/proc/{}/task", self.process.id()))? {
-            // A thread may end meanwhile: those for blocking work do after ten seconds without any.
-            let text = fs::read_to_string(thread?.path().join("schedstat")).unwrap_or_default();
-            nanoseconds += text.split(' ').next().and_then(|text| text.parse::<f64>().ok()).unwrap_or(0.0);
+    /// Processor time that all its threads take in a while, in seconds.
+    pub(super) fn processor_time(&self, time: Duration) -> anyhow::Result<f64> {
+        let before = self.threads()?;
+        let mut after = before.clone();
+        let started = Instant::now();
+        while started.elapsed() < time {
+            std::thread::sleep(LOOK);
+            // A thread for blocking work that had nothing to do for ten seconds ends: what it was seen with last counts.
+            after.extend(self.threads()?);
         }
-        Ok(nanoseconds / 1e9)
+        Ok(after.iter().map(|(thread, now)| now - before.get(thread).copied().unwrap_or(0.0)).sum::<f64>() / 1e9)
+    }
+
+    /// Processor time of each thread since it started, in nanoseconds.
+    fn threads(&self) -> anyhow::Result<BTreeMap<OsString, f64>> {
+        let mut threads = BTreeMap::new();
+        for thread in fs::read_dir(format!("/proc/{}/task", self.process.id()))? {
+            let thread = thread?;
+            let text = fs::read_to_string(thread.path().join("schedstat")).unwrap_or_default();
+            if let Some(time) = text.split(' ').next().and_then(|text| text.parse().ok()) {
+                threads.insert(thread.file_name(), time);
+            }
+        }
+        Ok(threads)
     }
 }
 

@@ -48,6 +48,9 @@ const STARTS: usize = 7;
 /// How long it is left alone, and how often that is measured.
 const IDLE: (Duration, usize) = (Duration::from_secs(10), 3);
 
+/// After six looks for processes those that did not become something else meanwhile are looked at now and then only.
+const SETTLED: Duration = Duration::from_secs(35);
+
 pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
     install(&["prometheus"])?;
     let built = build::release(&[("zctrace", "zctrace"), ("testkit", "broker-like")], &[])?;
@@ -89,7 +92,6 @@ fn idle(programs: &Programs) -> anyhow::Result<Vec<f64>> {
     let service = Service::start(&programs.zctrace, 1, &[])?;
     brokers.iter_mut().try_for_each(testkit::crowd::Broker::round)?;
     service.scrape()?;
-    // The last scrape's threads come to rest.
-    std::thread::sleep(Duration::from_secs(2));
+    std::thread::sleep(SETTLED);
     (0..IDLE.1).map(|_| Ok(service.processor_time(IDLE.0)? / IDLE.0.as_secs_f64() * 100.0)).collect()
 }

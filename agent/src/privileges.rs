@@ -37,3 +37,24 @@ pub fn drop_all_but_needed() -> Result<Vec<String>, caps::errors::CapsError> {
     names.sort_unstable();
     Ok(names)
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    #[test]
+    fn the_unit_and_the_documentation_grant_what_is_needed_and_no_more() {
+        let needed: BTreeSet<String> = NEEDED.iter().map(|(capability, _)| capability.to_string()).collect();
+        let unit = include_str!("../../contrib/zctrace.service");
+        for setting in ["AmbientCapabilities=", "CapabilityBoundingSet="] {
+            let granted = unit.lines().find_map(|line| line.strip_prefix(setting)).unwrap();
+            assert_eq!(granted.split(' ').map(str::to_owned).collect::<BTreeSet<_>>(), needed, "{setting}");
+        }
+        let documented = include_str!("../../docs/serve.md").lines();
+        let documented = documented.filter_map(|line| line.strip_prefix("| `CAP_")?.split('`').next());
+        assert_eq!(documented.map(|name| format!("CAP_{name}")).collect::<BTreeSet<_>>(), needed);
+    }
+}

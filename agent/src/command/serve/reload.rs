@@ -89,3 +89,26 @@ impl Reload {
         *in_force = new;
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    #[test]
+    fn the_documentation_says_what_changes_when() {
+        let text = include_str!("../../../../docs/serve.md");
+        let mut lines = text.lines().skip_while(|line| !line.starts_with("| changes on SIGHUP"));
+        let row = lines.nth(2).unwrap();
+        let columns: Vec<BTreeSet<&str>> = row
+            .trim_matches(['|', ' '])
+            .split(" | ")
+            .map(|column| column.split(' ').map(|name| name.trim_matches('`')).collect())
+            .collect();
+        assert_eq!(columns[0], CHANGEABLE.into_iter().collect());
+        let all: BTreeSet<&str> = columns.iter().flatten().copied().collect();
+        assert_eq!(all, config::names().iter().map(String::as_str).collect());
+    }
+}

@@ -19,7 +19,7 @@ use super::{
 use crate::cli::Serve;
 
 /// Flags that are about the file, or no settings.
-const NOT_IN_FILE: [&str; 4] = ["config.file", "check-config", "help", "version"];
+pub(super) const NOT_IN_FILE: [&str; 4] = ["config.file", "check-config", "help", "version"];
 
 /// A key of the file that is a flag, with values that the flag takes.
 #[derive(Clone, Debug, PartialEq, Eq)]

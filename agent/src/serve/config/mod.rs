@@ -76,6 +76,14 @@ pub fn check(arguments: &[OsString]) -> Result<(), Vec<Error>> {
     if wrong.is_empty() { Ok(()) } else { Err(wrong) }
 }
 
+/// Names of all keys.
+#[must_use]
+pub fn names() -> Vec<String> {
+    let flags = file::flags();
+    let names = flags.get_arguments().filter_map(|flag| flag.get_long());
+    names.filter(|name| !file::NOT_IN_FILE.contains(name)).map(str::to_owned).collect()
+}
+
 fn matches(arguments: &[OsString]) -> Result<ArgMatches, ConfigError> {
     let mut matches = Cli::command().try_get_matches_from(arguments).map_err(ConfigError::Usage)?;
     match matches.remove_subcommand() {

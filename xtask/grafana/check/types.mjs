@@ -109,33 +109,44 @@ faults.forEach(([, spoil], number) => {
   files.set(path.resolve(`fault-${number}.ts`), source(board));
 });
 
-const options = {
-  strict: true, noEmit: true, skipLibCheck: true, module: ts.ModuleKind.ESNext, types: [], target: ts.ScriptTarget.ES2022,
-  moduleResolution: ts.ModuleResolutionKind.Bundler,
+// The oldest and the newest Grafana that the dashboards are for.
+const versions = {
+  11: { '@grafana/schema': ['./node_modules/grafana-schema-11/dist/esm/index.d.ts'], '@grafana/schema/*': ['./node_modules/grafana-schema-11/*'] },
+  12: {},
 };
-const host = ts.createCompilerHost(options);
-const { readFile, fileExists, getSourceFile } = host;
-host.fileExists = (name) => files.has(name) || fileExists(name);
-host.readFile = (name) => files.get(name) ?? readFile(name);
-host.getSourceFile = (name, version, ...rest) => files.has(name)
-  ? ts.createSourceFile(name, files.get(name), version) : getSourceFile(name, version, ...rest);
-const program = ts.createProgram([...files.keys()], options, host);
+
+function program(paths) {
+  const options = {
+    strict: true, noEmit: true, skipLibCheck: true, module: ts.ModuleKind.ESNext, types: [], target: ts.ScriptTarget.ES2022,
+    moduleResolution: ts.ModuleResolutionKind.Bundler, paths, pathsBasePath: process.cwd(), baseUrl: process.cwd(),
+  };
+  const host = ts.createCompilerHost(options);
+  const { readFile, fileExists, getSourceFile } = host;
+  host.fileExists = (name) => files.has(name) || fileExists(name);
+  host.readFile = (name) => files.get(name) ?? readFile(name);
+  host.getSourceFile = (name, version, ...rest) => files.has(name)
+    ? ts.createSourceFile(name, files.get(name), version) : getSourceFile(name, version, ...rest);
+  return ts.createProgram([...files.keys()], options, host);
+}
 
 let failed = 0;
-for (const name of files.keys()) {
-  const found = ts.getPreEmitDiagnostics(program, program.getSourceFile(name));
-  const fault = path.basename(name).match(/^fault-(\d+)/);
-  if (fault && found.length === 0) {
-    failed += 1;
-    console.log(`not found: ${faults[fault[1]][0]}`);
-  }
-  if (!fault && found.length > 0) {
-    failed += 1;
-    for (const one of found.slice(0, 20)) {
-      const text = ts.flattenDiagnosticMessageText(one.messageText, '\n  ');
-      console.log(`${path.basename(name)}: ${text}\n  in ${one.file.text.slice(one.start, one.start + 160)}`);
+for (const [version, paths] of Object.entries(versions)) {
+  const checked = program(paths);
+  for (const name of files.keys()) {
+    const found = ts.getPreEmitDiagnostics(checked, checked.getSourceFile(name));
+    const fault = path.basename(name).match(/^fault-(\d+)/);
+    if (fault && found.length === 0) {
+      failed += 1;
+      console.log(`Grafana ${version}: not found: ${faults[fault[1]][0]}`);
+    }
+    if (!fault && found.length > 0) {
+      failed += 1;
+      for (const one of found.slice(0, 20)) {
+        const text = ts.flattenDiagnosticMessageText(one.messageText, '\n  ');
+        console.log(`Grafana ${version}: ${path.basename(name)}: ${text}\n  in ${one.file?.text.slice(one.start, one.start + 160)}`);
+      }
     }
   }
 }
-console.log(`${boards.length} dashboards, ${faults.length} seeded faults, ${failed} failed`);
+console.log(`${boards.length} dashboards, Grafana ${Object.keys(versions).join(' and ')}, ${faults.length} seeded faults, ${failed} failed`);
 process.exit(failed || boards.length === 0 ? 1 : 0);

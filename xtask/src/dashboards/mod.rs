@@ -9,6 +9,7 @@ mod broker;
 mod checks;
 mod colour;
 mod fleet;
+mod health;
 pub(crate) mod live;
 mod panel;
 mod query;

@@ -7,8 +7,8 @@ use super::{
     variable,
 };
 
-/// A column of whole sentences.
-const WRAPPED: &str = "Why this leg";
+/// A column of whole sentences, which may be cut: a click shows them.
+const LONG: &str = "Why this leg";
 
 /// Pixels of columns whose texts are short, or must not be cut; the others share what is left.
 fn width(title: &str) -> Option<u32> {
@@ -108,8 +108,8 @@ impl Table {
         // An empty cell is not an empty table.
         for title in self.names.values().filter_map(Value::as_str) {
             self.panel = self.panel.field(title, json!([{"id": "noValue", "value": "–"}]));
-            if title == WRAPPED {
-                self.panel = self.panel.field(title, json!([{"id": "custom.wrapText", "value": true}]));
+            if title == LONG {
+                self.panel = self.panel.field(title, json!([{"id": "custom.inspect", "value": true}]));
             }
             if let Some(width) = width(title) {
                 self.panel = self.panel.field(title, json!([{"id": "custom.width", "value": width}]));

@@ -79,6 +79,9 @@ fn a_configuration_is_reloaded_and_a_broken_one_is_not_taken() {
     service.process.signal(libc::SIGHUP);
     service.wait_for(READS, |reads| reads > last);
     assert_eq!(service.sample("zctrace_target_processes_total{target=\"dd\"}"), Some(2.0));
+    let scans = service.sample("zctrace_discovery_scans_total").unwrap();
+    service.wait_for("zctrace_discovery_scans_total", |now| now > scans + 1.5);
+    assert_eq!(service.metrics().matches("zctrace_target_up{").count(), 2, "nothing is watched twice");
 }
 
 #[test]

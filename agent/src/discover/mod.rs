@@ -101,10 +101,13 @@ impl Discovery {
         found
     }
 
-    /// Other rules from now on: the next scan looks at every process again.
+    /// Other rules from now on: the next scan looks at every process again, but for those that were found and still are
+    /// wanted.
     pub fn look_for(&mut self, rules: Vec<Rule>) {
         self.rules = rules;
-        self.judged.clear();
+        let mut judged = std::mem::take(&mut self.judged);
+        judged.retain(|pid, judged| judged.found && self.wants(*pid));
+        self.judged = judged;
     }
 
     /// Whether a process is one to watch. One that has ended is not.

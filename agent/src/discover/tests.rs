@@ -305,6 +305,9 @@ fn other_rules_find_other_processes() {
     discovery.look_for(vec![Rule::Pid(101)]);
     assert!(discovery.wants(101) && !discovery.wants(100) && !discovery.wants(102));
     assert_eq!(names(&discovery.scan(&["kafka".to_owned()].into())), ["nginx"]);
+    // What is watched and still wanted is not found a second time, what comes back is.
+    discovery.look_for(vec![Rule::Kafka, Rule::Pid(101)]);
+    assert_eq!(names(&discovery.scan(&["nginx".to_owned()].into())), ["kafka"]);
 }
 
 /// What may happen between two scans.

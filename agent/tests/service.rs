@@ -85,6 +85,21 @@ fn a_configuration_is_reloaded_and_a_broken_one_is_not_taken() {
 }
 
 #[test]
+fn a_hangup_while_it_starts_does_not_end_it() {
+    let _alone = alone();
+    let target = busy();
+    let address = free_address();
+    let mut command = Command::new(ZCTRACE);
+    command.args(["serve", "--pid", &target.pid().to_string(), "--web.listen-address", &address.to_string()]);
+    let service = Service { process: Running(command.stderr(Stdio::null()).spawn().unwrap()), address };
+    // It listens before it loads anything.
+    wait_for("it listens", || std::net::TcpStream::connect(address).ok());
+    service.process.signal(libc::SIGHUP);
+    service.is_ready();
+    service.wait_for("zctrace_config_reloads_total{result=\"ok\"}", |reloads| reloads > 0.5);
+}
+
+#[test]
 fn the_configuration_is_checked() {
     let dir = tempfile::tempdir().unwrap();
     let config = dir.path().join("zctrace.yml");

@@ -91,6 +91,8 @@ fn check(arguments: &[OsString]) -> Result<Status, Error> {
 
 async fn run_service(arguments: Vec<OsString>, settings: Settings, lost: Lost) -> Result<Status, Error> {
     let options = &settings.options;
+    // What comes while it starts is answered when it runs, and does not end it.
+    let hangup = signals(SignalKind::hangup())?;
     // Listening comes first: what fails for want of an address fails before anything is in the kernel.
     let listeners = listen(options).await?;
     let web = Arc::new(WebHandle::new(options.web_config.as_deref(), Arc::new(WebStats::default()))?);
@@ -126,7 +128,7 @@ async fn run_service(arguments: Vec<OsString>, settings: Settings, lost: Lost) -
         () = sample(search, &fleet, &stats) => {}
         () = regularly(LOOK_AT_MAPS, &fleet, |fleet| fleet.make_room_in_maps(Instant::now())) => {}
         () = tell_troubles(&web) => {}
-        failed = hangups(&reload, &web) => failed?,
+        () = hangups(hangup, &reload, &web) => {}
         ended = end() => ended?,
     }
     drop(stop);
@@ -187,9 +189,8 @@ fn signals(kind: SignalKind) -> Result<Signal, Error> {
     signal(kind).map_err(|error| Error::Other(format!("signals can't be waited for: {error}")))
 }
 
-/// On SIGHUP all configurations are read again. Ends only where the signal can't be waited for.
-async fn hangups(reload: &Arc<Reload>, web: &Arc<WebHandle>) -> Result<(), Error> {
-    let mut hangup = signals(SignalKind::hangup())?;
+/// On SIGHUP all configurations are read again, for as long as it is awaited.
+async fn hangups(mut hangup: Signal, reload: &Arc<Reload>, web: &Arc<WebHandle>) {
     while hangup.recv().await.is_some() {
         let (reload, web) = (Arc::clone(reload), Arc::clone(web));
         let again = move || {
@@ -200,7 +201,6 @@ async fn hangups(reload: &Arc<Reload>, web: &Arc<WebHandle>) -> Result<(), Error
             tracing::error!(%error, "the web configuration in force is kept");
         }
     }
-    Ok(())
 }
 
 async fn end() -> Result<(), Error> {

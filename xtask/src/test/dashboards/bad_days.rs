@@ -1,4 +1,5 @@
-//! Bad days, from a small exporter of our own: no targets, an idle broker, odd names, two versions, a renamed listener.
+//! Bad days, from a small exporter of our own: no targets, an idle broker, odd names, two versions, a renamed listener;
+//! and a thousand brokers.
 
 use std::{
     io::{BufRead, BufReader, Write},
@@ -79,6 +80,27 @@ fn odd(seconds: f64) -> String {
     page
 }
 
+/// A thousand brokers, each busier than the one before.
+fn crowd(seconds: f64) -> String {
+    let mut page = "zctrace_build_info{version=\"0.1.0\",arch=\"x86_64\"} 1\n".to_owned();
+    for number in 1..=1000_u32 {
+        let (target, at) = (format!("kafka-{number}"), "listener=\"PLAINTEXT\",port=\"9092\"");
+        let bytes = (seconds * 1e4 * f64::from(number)).floor();
+        page += &format!(
+            "zctrace_target_info{{target=\"{target}\",pid=\"{number}\",cluster_id=\"c\"}} 1\n\
+             zctrace_target_up{{target=\"{target}\"}} 1\n\
+             zctrace_listener_info{{target=\"{target}\",{at},protocol=\"PLAINTEXT\"}} 1\n\
+             zctrace_egress_bytes_total{{target=\"{target}\",{at},path=\"zero_copy\"}} {bytes}\n\
+             zctrace_egress_bytes_total{{target=\"{target}\",{at},path=\"copied\"}} {bytes}\n\
+             zctrace_carried_file_bytes_total{{target=\"{target}\",{at}}} {bytes}\n"
+        );
+    }
+    page
+}
+
+/// More rows than this nobody reads, and more lines nobody tells apart.
+const READABLE: usize = 50;
+
 /// A Prometheus that scrapes these every second.
 fn scraping(exporters: &[SocketAddr]) -> Result<Prometheus> {
     let targets: Vec<_> = exporters.iter().map(|address| format!("'{address}'")).collect();
@@ -115,6 +137,7 @@ pub(in crate::test) fn bad_days() -> Result<Tally> {
     let (bare, quiet, busy) = (exporter(without_targets)?, exporter(idle)?, exporter(odd)?);
     let alone = scraping(&[bare, quiet])?;
     let prometheus = scraping(&[bare, quiet, busy])?;
+    let thousand = scraping(&[exporter(crowd)?])?;
     std::thread::sleep(Duration::from_secs(2 * 15));
     let span = Span { scrape: 2, ..Span::last(25, 1)? };
 
@@ -146,5 +169,20 @@ pub(in crate::test) fn bad_days() -> Result<Tally> {
         let shown = of(&answers, "Topics, most copied first")?.series();
         ensure!(shown.len() == 1 && shown[0]["metric"]["topic"] == **topic, "{topic} is chosen, shown is {shown:?}");
     }
-    Ok(Tally { passed: 5, failed: 0 })
+
+    // A thousand brokers: the fleet stays readable, and the largest is first.
+    let [fleet, ..] = all();
+    let span = Span { scrape: 2, ..Span::last(25, 1)? };
+    let (chosen, _) = choose_all(&fleet, &thousand, &span)?;
+    let answers = ask_all(&fleet, &thousand, &chosen, &span)?;
+    for answer in &answers {
+        ensure!(answer.series().len() <= READABLE, "{}: {} series", answer.title, answer.series().len());
+    }
+    ensure!(of(&answers, "Brokers watched, gone")?.number() == Some(1000.0));
+    for (title, count) in [("Brokers that copy most", 20), ("Copied, the ten largest brokers", 10)] {
+        let shown = of(&answers, title)?.series();
+        let has = |target: &str| shown.iter().any(|one| one["metric"]["target"] == target);
+        ensure!(shown.len() == count && has("kafka-1000") && !has("kafka-1"), "{title}: {} rows", shown.len());
+    }
+    Ok(Tally { passed: 6, failed: 0 })
 }

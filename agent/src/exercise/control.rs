@@ -84,7 +84,7 @@ impl Control {
             return true;
         }
         let timeout = libc::timespec {
-            tv_sec: libc::time_t::try_from(patience.as_secs()).unwrap_or(1),
+            tv_sec: patience.as_secs().try_into().unwrap_or(1),
             tv_nsec: patience.subsec_nanos().into(),
         };
         // SAFETY: waits on a word of the mapping; the time-out outlives the call.

@@ -70,8 +70,11 @@ pub fn run(options: &cli::Exercise) -> Result<Status, Error> {
 /// memory.
 fn serve(plan: &Plan, control_fd: i32) -> Result<(), ExerciseError> {
     // A second arena of the allocator would read /proc in the middle of the calls.
+    #[cfg(target_env = "gnu")]
     // SAFETY: a setting of the C library, before any thread.
-    unsafe { libc::mallopt(libc::M_ARENA_MAX, 1) };
+    unsafe {
+        libc::mallopt(libc::M_ARENA_MAX, 1);
+    }
     let control = Control::open(control_fd)?;
     let dir = tempdir()?;
     let calls = plan.prepare(&dir.0)?;

@@ -1,4 +1,5 @@
-//! Makes calls and writes each down by what it returned. Every call goes through the C library's thin wrapper of it.
+//! Makes calls and writes each down by what it returned. Every call goes through the C library's thin wrapper of it, or past the
+//! library, where not every library has a wrapper or some make other calls of it (musl's `sendmmsg` is a loop).
 
 use std::{collections::BTreeMap, io, ptr};
 
@@ -150,14 +151,14 @@ impl Recorder {
                 Syscall::Pread64 => libc::pread64(fd, data, size, 0),
                 Syscall::Readv => libc::readv(fd, parts.as_ptr(), 2),
                 Syscall::Preadv => libc::preadv64(fd, parts.as_ptr(), 2, 0),
-                Syscall::Preadv2 => libc::preadv64v2(fd, parts.as_ptr(), 2, 0, 0),
+                Syscall::Preadv2 => bare(libc::syscall(libc::SYS_preadv2, fd, parts.as_ptr(), 2, 0, 0, 0)),
                 Syscall::Recvfrom => libc::recv(fd, data, size, 0),
                 Syscall::Recvmsg => libc::recvmsg(fd, &raw mut header, 0),
                 Syscall::Write => libc::write(fd, data, size),
                 Syscall::Pwrite64 => libc::pwrite64(fd, data, size, 0),
                 Syscall::Writev => libc::writev(fd, parts.as_ptr(), 2),
                 Syscall::Pwritev => libc::pwritev64(fd, parts.as_ptr(), 2, 0),
-                Syscall::Pwritev2 => libc::pwritev64v2(fd, parts.as_ptr(), 2, 0, 0),
+                Syscall::Pwritev2 => bare(libc::syscall(libc::SYS_pwritev2, fd, parts.as_ptr(), 2, 0, 0, 0)),
                 Syscall::Sendto => libc::send(fd, data, size, libc::MSG_NOSIGNAL),
                 Syscall::Sendmsg => libc::sendmsg(fd, &raw const header, libc::MSG_NOSIGNAL),
                 Syscall::Recvmmsg | Syscall::Sendmmsg => return self.messages(syscall, object, size, 3),
@@ -203,17 +204,20 @@ impl Recorder {
         // SAFETY: headers, parts and buffer outlive the call.
         let ret = unsafe {
             if syscall == Syscall::Sendmmsg {
-                libc::sendmmsg(object.raw(), headers.as_mut_ptr(), length, libc::MSG_NOSIGNAL)
+                libc::syscall(libc::SYS_sendmmsg, object.raw(), headers.as_mut_ptr(), length, libc::MSG_NOSIGNAL)
             } else {
-                libc::recvmmsg(object.raw(), headers.as_mut_ptr(), length, libc::MSG_DONTWAIT, ptr::null_mut())
+                let forever = ptr::null_mut::<libc::timespec>();
+                // Waits for one message, takes the others that are there.
+                let flags = libc::MSG_WAITFORONE;
+                libc::syscall(libc::SYS_recvmmsg, object.raw(), headers.as_mut_ptr(), length, flags, forever)
             }
         };
         let moved = usize::try_from(ret).unwrap_or(0);
         let bytes = headers.iter().take(moved).map(|header| u64::from(header.msg_len)).sum();
         if syscall == Syscall::Sendmmsg {
-            self.note(syscall, &Side::MEMORY, &object.side, ret.into(), bytes)
+            self.note(syscall, &Side::MEMORY, &object.side, ret, bytes)
         } else {
-            self.note(syscall, &object.side, &Side::MEMORY, ret.into(), bytes)
+            self.note(syscall, &object.side, &Side::MEMORY, ret, bytes)
         }
     }
 
@@ -250,6 +254,11 @@ impl Recorder {
         }
         Ok(())
     }
+}
+
+/// What `syscall(2)` returned, as the wrappers return it.
+fn bare(ret: libc::c_long) -> isize {
+    isize::try_from(ret).unwrap_or(-1)
 }
 
 /// Fails unless a call moved something: an exercise that does nothing proves nothing.

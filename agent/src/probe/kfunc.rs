@@ -3,32 +3,38 @@
 
 use std::io;
 
-use agent_ebpf::features::{KFUNCS, Kfunc};
+use agent_ebpf::features::{FETCH_ADD, KFUNCS, Kfunc};
 
 use super::Layout;
 
 /// `r0 = 0`, in place of a call of what the kernel lacks. No path leads there: see [`agent_ebpf::Features`].
 const NOTHING: [u8; 8] = [0xb7, 0, 0, 0, 0, 0, 0, 0];
 
-/// The object with the numbers that this kernel knows the functions by.
-pub(super) fn link(object: &[u8], layout: &Layout) -> Vec<u8> {
+/// The object with the numbers that this kernel knows the functions by, and without what it does not have; `fetch`:
+/// whether that is not [`FETCH_ADD`].
+pub(super) fn link(object: &[u8], layout: &Layout, fetch: bool) -> Vec<u8> {
     let mut linked = object.to_vec();
     for kfunc in KFUNCS {
         rewrite(&mut linked, kfunc, layout.function(kfunc.name));
+    }
+    if !fetch {
+        instructions(&mut linked, FETCH_ADD).for_each(|instruction| *instruction = NOTHING);
     }
     linked
 }
 
 fn rewrite(object: &mut [u8], kfunc: Kfunc, id: Option<u32>) {
-    let call = kfunc.call();
-    // Sections of instructions begin at multiples of 8, as every instruction does.
-    let calls = object.as_chunks_mut::<8>().0.iter_mut().filter(|instruction| **instruction == call);
-    for instruction in calls {
+    for instruction in instructions(object, kfunc.call()) {
         match id {
             Some(id) => instruction[4..].copy_from_slice(&id.to_le_bytes()),
             None => *instruction = NOTHING,
         }
     }
+}
+
+/// Wherever this instruction stands. Sections of instructions begin at multiples of 8, as every instruction does.
+fn instructions(object: &mut [u8], wanted: [u8; 8]) -> impl Iterator<Item = &mut [u8; 8]> {
+    object.as_chunks_mut::<8>().0.iter_mut().filter(move |instruction| **instruction == wanted)
 }
 
 /// Whether the kernel has `BPF_FETCH` (Linux 5.12): it is asked to load a program of five instructions.

@@ -84,7 +84,7 @@ fn load(kernel: &Kernel, features: &Features, capacity: Capacity) -> Result<Ebpf
     let offsets = kernel.layout.offsets()?;
     let (native, compat) = syscall_tables()?;
     let results = SYSCALLS_U32 * RESULTS_PER_SYSCALL;
-    let object = kfunc::link(OBJECT, &kernel.layout);
+    let object = kfunc::link(OBJECT, &kernel.layout, kernel.fetch);
     let mut ebpf = EbpfLoader::new()
         .btf(Some(&kernel.btf))
         .override_global("OFFSETS", &offsets, true)

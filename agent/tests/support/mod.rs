@@ -6,13 +6,19 @@ pub mod service;
 
 use std::{
     io::{BufRead, BufReader, Read},
-    path::Path,
+    path::{Path, PathBuf},
     process::{Child, Command, ExitStatus, Output, Stdio},
     time::{Duration, Instant},
 };
 
 /// The built binary.
 pub const ZCTRACE: &str = env!("CARGO_BIN_EXE_zctrace");
+
+/// The binary to run: `ZCTRACE_EXE` where a test program runs on another machine than the one that built it, as in the
+/// kernels that `cargo xtask kernels` boots.
+pub fn executable() -> PathBuf {
+    std::env::var_os("ZCTRACE_EXE").map_or_else(|| ZCTRACE.into(), Into::into)
+}
 
 /// Longest time that anything here may take.
 pub const PATIENCE: Duration = Duration::from_secs(60);
@@ -111,7 +117,9 @@ pub fn loaded_programs() -> Vec<String> {
     aya::programs::loaded_programs()
         .filter_map(Result::ok)
         .filter_map(|program| program.name_as_str().map(str::to_owned))
-        .filter(|name| ["raw_sys_exit", "tracepoint_sys_", "resolve_target"].iter().any(|ours| name.starts_with(ours)))
+        .filter(|name| {
+            ["raw_sys_exit", "tracepoint_sys_", "fexit_", "resolve_target"].iter().any(|ours| name.starts_with(ours))
+        })
         .collect()
 }
 

@@ -66,7 +66,7 @@ fn streams(recorder: &mut Recorder, from: &Object, to: &Object, size: usize) -> 
         moved(send.name(), sent)?;
         let sent = if send == Sendmmsg { size * 3 } else { size };
         if receive == Recvmmsg {
-            // On a stream it returns at once with what is there; the rest comes by another call.
+            // On a stream it takes what is there; the rest comes by another call.
             moved("recvmmsg", recorder.messages(Recvmmsg, to, size, 1))?;
             continue;
         }

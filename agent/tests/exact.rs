@@ -25,7 +25,7 @@ static LEGS: LazyLock<Vec<LegChoice>> = LazyLock::new(|| {
     let mut legs = vec![LegChoice::Raw, LegChoice::Tracepoint];
     match Probe::attach(LegChoice::Fexit, Capacity::default()) {
         Ok(_) => legs.push(LegChoice::Fexit),
-        Err(refusal) => println!("the leg fexit can't be tested on this kernel: {refusal}"),
+        Err(refusal) => eprintln!("the leg fexit can't be tested on this kernel: {refusal}"),
     }
     legs
 });

@@ -49,11 +49,14 @@ pub enum ProbeError {
     NoTracefs,
     /// The verifier.
     #[error(
-        "the kernel's verifier rejected zctrace's program `{program}`. Please report it with the end of its log:\n{log}"
+        "the kernel's verifier rejected zctrace's program `{program}` ({reason}). Please report it with the end of its log:\n\
+         {log}"
     )]
     Rejected {
         /// Name of the program.
         program: String,
+        /// What loading it answered.
+        reason: String,
         /// The end of the log.
         log: String,
     },

@@ -163,7 +163,7 @@ pub(super) fn load_error(program: &str, error: &ProgramError) -> ProbeError {
         if io_error.raw_os_error() != Some(libc::EPERM) && !log.trim().is_empty() {
             let lines: Vec<_> = log.lines().collect();
             let end = lines[lines.len().saturating_sub(LOG_LINES)..].join("\n");
-            return ProbeError::Rejected { program: program.to_owned(), log: end };
+            return ProbeError::Rejected { program: program.to_owned(), reason: io_error.to_string(), log: end };
         }
     }
     ProbeError::from_bpf(format!("load the program {program}"), error)

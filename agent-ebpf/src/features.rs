@@ -48,9 +48,5 @@ pub const KFUNC_PREEMPT_ENABLE: Kfunc = Kfunc { name: "bpf_preempt_enable", plac
 /// Every one of them.
 pub const KFUNCS: [Kfunc; 3] = [KFUNC_CAST, KFUNC_PREEMPT_DISABLE, KFUNC_PREEMPT_ENABLE];
 
-/// The instruction of [`Features::fetch`] as it stands in the object: `r2 = fetch_add(*(u64 *)r1, r2)`. Kernels without it
-/// refuse a program that has it, also where no path leads to it: there the agent replaces it.
-pub const FETCH_ADD: [u8; 8] = [0xdb, 0x21, 0, 0, 0x01, 0, 0, 0];
-
 /// How many functions the leg `fexit` can hook.
 pub const FEXIT_STUBS: usize = 26;

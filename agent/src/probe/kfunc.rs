@@ -3,12 +3,16 @@
 
 use std::io;
 
-use agent_ebpf::features::{FETCH_ADD, KFUNCS, Kfunc};
+use agent_ebpf::features::{KFUNCS, Kfunc};
 
 use super::Layout;
 
 /// `r0 = 0`, in place of a call of what the kernel lacks. No path leads there: see [`agent_ebpf::Features`].
 const NOTHING: [u8; 8] = [0xb7, 0, 0, 0, 0, 0, 0, 0];
+
+/// `r2 = fetch_add(*(u64 *)r1, r2)`, as the program's `take_next` has it. Kernels without `BPF_FETCH` refuse a program with
+/// it, also where no path leads to it.
+const FETCH_ADD: [u8; 8] = [0xdb, 0x21, 0, 0, 0x01, 0, 0, 0];
 
 /// The object with the numbers that this kernel knows the functions by, and without what it does not have; `fetch`:
 /// whether that is not [`FETCH_ADD`].

@@ -9,6 +9,7 @@ mod build;
 mod command;
 mod dashboards;
 mod demo;
+mod kernels;
 mod node;
 mod stats;
 mod test;
@@ -34,6 +35,8 @@ enum Command {
     Demo(demo::Options),
     /// Draw the dashboards on a real broker, for the documentation and to be looked at
     Screenshots(dashboards::screenshots::Options),
+    /// Run the exactness tests inside real kernels under QEMU
+    Kernels(kernels::Options),
     /// Run every test, the privileged and the real-broker ones included
     Test(test::Options),
 }
@@ -45,6 +48,7 @@ fn main() -> anyhow::Result<()> {
         Command::Dashboards(options) => dashboards::run(&options),
         Command::Demo(options) => demo::run(&options),
         Command::Screenshots(options) => dashboards::screenshots::run_screenshots(&options),
+        Command::Kernels(options) => kernels::run(&options),
         Command::Test(options) => test::run(&options),
     }
 }

@@ -52,9 +52,10 @@ impl Check {
     }
 }
 
-/// The first kernel with what the leg `raw` needs: `bpf_get_current_task_btf` came with 5.11, as did maps that the
-/// memory-lock limit does not count.
-const RAW_KERNEL: (u32, u32) = (5, 11);
+/// The oldest kernel that `cargo xtask kernels` tests: the legs `raw` and `fexit` count exactly there.
+const OLDEST_KERNEL: (u32, u32) = (5, 10);
+/// The first kernel with maps that the memory-lock limit does not count.
+const UNLIMITED_KERNEL: (u32, u32) = (5, 11);
 /// The first kernel with `bpf_task_pt_regs`, which the leg `tracepoint` needs.
 const TRACEPOINT_KERNEL: (u32, u32) = (5, 15);
 /// `PROC_PID_INIT_INO`, include/linux/proc_ns.h.
@@ -89,13 +90,13 @@ fn kernel(machine: &Machine) -> Check {
     let release = &machine.release;
     let verdict = match version(release) {
         None => (State::Unknown, format!("`{release}` tells no version")),
-        Some(running) if running < RAW_KERNEL => (State::Missing, format!("Linux {release}, older than 5.11")),
+        Some(running) if running < OLDEST_KERNEL => (State::Missing, format!("Linux {release}, older than 5.10")),
         Some(running) if running < TRACEPOINT_KERNEL => {
-            (State::Limited, format!("Linux {release}: the leg `raw` only; `tracepoint` needs 5.15"))
+            (State::Limited, format!("Linux {release}: the leg `raw` or `fexit`; `tracepoint` needs 5.15"))
         }
         Some(_) => (State::Ok, format!("Linux {release}")),
     };
-    Check::new("kernel", "Programs in the kernel that know its types: Linux 5.11 or newer", verdict)
+    Check::new("kernel", "Programs in the kernel that know its types: Linux 5.10 or newer", verdict)
         .mended_by("boot a newer kernel of your distribution (RHEL 9, Debian 12, Ubuntu 22.04 and newer have one)")
 }
 
@@ -211,7 +212,7 @@ const CAPABILITIES: [Capability; 5] = [
         purpose: "Raising the memory-lock limit for maps, on kernels before 5.11",
         or: None,
         without: (State::Limited, "this process does not have it: the memory-lock limit below has to suffice"),
-        until: Some(RAW_KERNEL),
+        until: Some(UNLIMITED_KERNEL),
     },
 ];
 
@@ -251,7 +252,7 @@ impl Capability {
 }
 
 fn locked_memory(machine: &Machine) -> Check {
-    let counts = is_before(machine, RAW_KERNEL);
+    let counts = is_before(machine, UNLIMITED_KERNEL);
     let verdict = match machine.locked_memory {
         None => (State::Unknown, "/proc/self/limits can't be read".to_owned()),
         Some(None) => (State::Ok, "unlimited".to_owned()),

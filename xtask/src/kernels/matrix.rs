@@ -1,0 +1,132 @@
+//! Results in the repository: `docs/kernels.json`, `docs/kernels.md`, and a table in the README.
+
+use std::fs;
+
+use anyhow::Context as _;
+
+use super::steps::{LEGS, Result, Verdict};
+use crate::command::root;
+
+const JSON: &str = "docs/kernels.json";
+const TEXT: &str = "docs/kernels.md";
+const README: &str = "README.md";
+const BEGIN: &str = "<!-- by `cargo xtask kernels` -->\n";
+const END: &str = "<!-- end -->";
+
+/// Puts results beside those of other kernels, in place of older ones of the same.
+pub(super) fn save(new: &[Result]) -> anyhow::Result<()> {
+    let path = root().join(JSON);
+    let mut all: Vec<Result> = match fs::read_to_string(&path) {
+        Ok(text) => serde_json::from_str(&text).with_context(|| format!("{JSON} is not what this command writes"))?,
+        Err(_) => Vec::new(),
+    };
+    let key = |result: &Result| (result.architecture.clone(), result.series.clone());
+    all.retain(|old| !new.iter().any(|new| key(new) == key(old)));
+    all.extend_from_slice(new);
+    all.sort_by_key(|result| (result.architecture.clone(), super::order(&result.series)));
+    fs::write(&path, serde_json::to_string_pretty(&all)? + "\n").with_context(|| format!("{JSON} can't be written"))?;
+    fs::write(root().join(TEXT), page(&all)).with_context(|| format!("{TEXT} can't be written"))?;
+    let readme = fs::read_to_string(root().join(README))?;
+    if let Some(readme) = with_table(&readme, &table(&all)) {
+        fs::write(root().join(README), readme).with_context(|| format!("{README} can't be written"))?;
+    }
+    println!("written to {JSON}, {TEXT} and {README}");
+    Ok(())
+}
+
+/// A line for each kernel: what each leg did there.
+pub(super) fn table(results: &[Result]) -> String {
+    let mut text = format!(
+        "| kernel | {} | `auto` takes |\n|---|{}---|\n",
+        LEGS.map(|leg| format!("`{leg}`")).join(" | "),
+        "---|".repeat(LEGS.len())
+    );
+    for result in results {
+        let legs: Vec<_> = result.legs.iter().map(cell).collect();
+        text += &format!("| {} {} | {} | `{}` |\n", result.release, result.architecture, legs.join(" | "), result.auto);
+    }
+    text
+}
+
+fn cell(verdict: &Verdict) -> String {
+    match verdict {
+        Verdict::Passed(_) => "exact".to_owned(),
+        Verdict::Impossible(_) => "not possible".to_owned(),
+        Verdict::Failed(_) => "**failed**".to_owned(),
+    }
+}
+
+fn page(results: &[Result]) -> String {
+    let mut text = format!(
+        "# Kernels\n\n`cargo xtask kernels` boots Debian's kernels under QEMU (software emulation, two processors) and runs the \
+         exactness tests\n(`agent/tests/exact.rs`) inside each, by each leg that it allows: known calls of every kind, counted to \
+         the byte. This page is from\nits last run.\n\n{}",
+        table(results)
+    );
+    for result in results {
+        text += &format!("\n## {} {}\n", result.release, result.architecture);
+        let legs = LEGS.iter().map(|leg| format!("leg `{leg}`")).zip(&result.legs);
+        let others = result.others.iter().map(|(name, verdict)| (describe(name).to_owned(), verdict));
+        for (name, verdict) in legs.chain(others) {
+            text += &match verdict {
+                Verdict::Passed(1) => format!("- {name}: passed\n"),
+                Verdict::Passed(tests) => format!("- {name}: {tests} tests passed\n"),
+                Verdict::Impossible(reason) => format!("- {name}: not possible: {reason}\n"),
+                Verdict::Failed(_) => format!("- {name}: **failed**\n"),
+            };
+        }
+    }
+    text
+}
+
+fn describe(step: &str) -> &str {
+    match step {
+        "doctor" => "`zctrace doctor` and its self-test",
+        "hotplug" => "a processor that goes and comes while calls are counted",
+        other => other,
+    }
+}
+
+/// The README with this table between its marks; `None` where it has none.
+fn with_table(readme: &str, table: &str) -> Option<String> {
+    let (before, rest) = readme.split_once(BEGIN)?;
+    let (_, after) = rest.split_once(END)?;
+    Some(format!("{before}{BEGIN}{table}{END}{after}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn result() -> Result {
+        Result {
+            series: "5.10".to_owned(),
+            architecture: "amd64".to_owned(),
+            release: "5.10.0-46".to_owned(),
+            auto: "fexit".to_owned(),
+            legs: vec![
+                Verdict::Passed(11),
+                Verdict::Failed("no".to_owned()),
+                Verdict::Impossible("it lacks".to_owned()),
+            ],
+            others: vec![("hotplug".to_owned(), Verdict::Passed(2))],
+        }
+    }
+
+    #[test]
+    fn a_line_for_each_kernel_and_a_reason_for_what_is_not_possible() {
+        let line = "| 5.10.0-46 amd64 | exact | **failed** | not possible | `fexit` |\n";
+        assert!(table(&[result()]).ends_with(line));
+        let page = page(&[result()]);
+        assert!(page.contains("- leg `tracepoint`: not possible: it lacks\n"), "{page}");
+        assert!(page.contains("goes and comes while calls are counted: 2 tests passed\n"), "{page}");
+    }
+
+    #[test]
+    fn only_what_is_between_the_marks_is_replaced() {
+        let readme = format!("before\n{BEGIN}old\n{END}\nafter\n");
+        let new = with_table(&readme, "new\n");
+        assert_eq!(new, Some(format!("before\n{BEGIN}new\n{END}\nafter\n")));
+        assert_eq!(with_table("no marks", "new\n"), None);
+    }
+}

@@ -1,0 +1,105 @@
+//! `cargo xtask kernels`: the exactness tests inside real kernels, and a table of what each can do.
+
+mod architecture;
+mod debian;
+mod fixture;
+mod guest;
+mod matrix;
+mod program;
+mod steps;
+
+use std::time::{Duration, Instant};
+
+use anyhow::bail;
+pub(crate) use architecture::Architecture;
+use debian::{SERIES, Series};
+use guest::Outcome;
+use steps::{Extent, Result};
+
+use crate::command::install;
+
+/// Longest time that a kernel's steps may take. Emulation of the other architecture is slow.
+const PATIENCE: Duration = Duration::from_secs(1500);
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Options {
+    /// Only these series: 5.10, 6.1, 6.12, newest
+    #[arg(long, value_delimiter = ',')]
+    only: Vec<String>,
+    /// Only this architecture
+    #[arg(long)]
+    arch: Option<Architecture>,
+    /// Fewer calls, no bad days; the tables in the repository stay as they are
+    #[arg(long)]
+    quick: bool,
+    /// Write the kernels' types, cut down to those in use, into agent/src/probe/fixtures
+    #[arg(long)]
+    fixtures: bool,
+}
+
+pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
+    for name in &options.only {
+        if !SERIES.iter().any(|series| series.name == name) {
+            bail!("there is no series `{name}`; there are {}", SERIES.map(|series| series.name).join(", "));
+        }
+    }
+    let chosen: Vec<&Series> = SERIES
+        .iter()
+        .filter(|series| options.only.is_empty() || options.only.iter().any(|name| series.name == name))
+        .collect();
+    let extent = Extent {
+        storm: if options.quick { 20_000 } else { 200_000 },
+        bad_days: !options.quick,
+        types: options.fixtures,
+    };
+    let mut results = Vec::new();
+    for architecture in Architecture::ALL.into_iter().filter(|arch| options.arch.is_none_or(|only| only == *arch)) {
+        results.extend(boot_all(architecture, &chosen, extent)?);
+    }
+    println!("\n{}", matrix::table(&results));
+    if !options.quick {
+        matrix::save(&results)?;
+    }
+    let failed: usize = results.iter().map(|result| result.failures().len()).sum();
+    let passed: u32 = results.iter().map(Result::passed).sum();
+    println!("{passed} passed, {failed} failed");
+    if failed == 0 { Ok(()) } else { std::process::exit(1) }
+}
+
+fn boot_all(architecture: Architecture, chosen: &[&Series], extent: Extent) -> anyhow::Result<Vec<Result>> {
+    install(architecture.packages())?;
+    let programs = program::build(architecture)?;
+    let mut results = Vec::new();
+    for series in chosen {
+        let kernel = debian::kernel(series, architecture)?;
+        println!("== {} ({})", series.name, architecture.debian());
+        let started = Instant::now();
+        let outcomes = guest::run(&kernel, architecture, &programs, &steps::steps(extent), PATIENCE, |outcome| {
+            tell(outcome, started)
+        })?;
+        let result = Result::new(series.name, architecture.debian(), &outcomes);
+        for (name, why) in result.failures() {
+            println!("-- {name} failed:\n{why}");
+        }
+        if let Some(types) = outcomes.iter().find(|outcome| outcome.name == "types") {
+            fixture::write(series.name, architecture, &types.output)?;
+        }
+        results.push(result);
+    }
+    Ok(results)
+}
+
+fn tell(outcome: &Outcome, started: Instant) {
+    let status = match outcome.status {
+        0 => "done",
+        99 => "not possible",
+        5 if outcome.name.starts_with("attach") => "not possible",
+        _ => "failed",
+    };
+    println!("   {:>4} s  {}: {status}", started.elapsed().as_secs(), outcome.name);
+}
+
+/// Where a series stands in the tables.
+fn order(series: &str) -> usize {
+    SERIES.iter().position(|known| known.name == series).unwrap_or(usize::MAX)
+}

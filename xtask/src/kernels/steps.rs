@@ -1,0 +1,207 @@
+//! What is tried inside a kernel, and what it means.
+
+use serde::{Deserialize, Serialize};
+
+use super::guest::{Outcome, Step};
+
+/// The legs, in the order of the tables.
+pub(super) const LEGS: [&str; 3] = ["fexit", "raw", "tracepoint"];
+
+/// Exit status of zctrace: the kernel lacks something (README).
+const KERNEL_LACKS: i32 = 5;
+
+/// How much is done.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Extent {
+    /// Calls made as fast as they can be.
+    pub(super) storm: u64,
+    /// CPUs that go and come.
+    pub(super) bad_days: bool,
+    /// The kernel's type information, for the fixtures.
+    pub(super) types: bool,
+}
+
+/// The steps for a kernel.
+pub(super) fn steps(extent: Extent) -> Vec<Step> {
+    let mut steps =
+        vec![Step::new("release", "uname -r"), Step::new("auto", "zctrace --pid 1 --duration 1ms --output json")];
+    for leg in LEGS {
+        // A leg that the kernel can't have says so; its tests are not run.
+        let attach = format!("zctrace --pid 1 --duration 1ms --output json --attach {leg} >/dev/null");
+        let test = format!(
+            "export ZCTRACE_TEST_LEGS={leg} ZCTRACE_TEST_STORM={}; test-exact --test-threads=1 --skip every_leg",
+            extent.storm
+        );
+        steps.push(Step::new(format!("attach {leg}"), format!("{attach} && echo {leg} >>/legs")));
+        steps.push(Step::new(format!("exact {leg}"), format!("grep -q {leg} /legs || exit 99; {test}")));
+    }
+    let all = "export ZCTRACE_TEST_LEGS=$(tr '\\n' ',' </legs | sed 's/,$//')";
+    steps.push(Step::new("doctor", "zctrace doctor"));
+    if extent.bad_days {
+        // A CPU goes and comes while calls are counted; what it counted stays.
+        let toggle = "while true; do echo 0 >$cpu; sleep 0.2; echo 1 >$cpu; sleep 0.2; done";
+        let hotplug = format!(
+            "cpu=/sys/devices/system/cpu/cpu1/online; echo 0 >$cpu && echo 1 >$cpu || exit 99; \
+             ( {toggle} ) & toggling=$!; {all} ZCTRACE_TEST_STORM={}; \
+             test-exact --test-threads=1 millions threads_that; status=$?; kill $toggling; echo 1 >$cpu; exit $status",
+            extent.storm
+        );
+        steps.push(Step::new("hotplug", hotplug));
+    }
+    if extent.types {
+        steps.push(Step::new("types", "gzip -c /sys/kernel/btf/vmlinux | base64"));
+    }
+    steps
+}
+
+/// What became of a leg on a kernel.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum Verdict {
+    /// This many exactness tests passed, all of them.
+    Passed(u32),
+    /// The kernel can't have it, for this reason.
+    Impossible(String),
+    /// It was miscounted, or could not be tested.
+    Failed(String),
+}
+
+/// What a kernel did.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Result {
+    /// `6.1`, or `newest`.
+    pub(super) series: String,
+    /// Debian's name of its architecture.
+    pub(super) architecture: String,
+    /// `uname -r`.
+    pub(super) release: String,
+    /// What `--attach auto` takes.
+    pub(super) auto: String,
+    /// As [`LEGS`].
+    pub(super) legs: Vec<Verdict>,
+    /// The other steps: name, verdict.
+    pub(super) others: Vec<(String, Verdict)>,
+}
+
+impl Result {
+    /// Of the outcomes of the [`steps`].
+    pub(super) fn new(series: &str, architecture: &str, outcomes: &[Outcome]) -> Self {
+        let find = |name: &str| outcomes.iter().find(|outcome| outcome.name == name);
+        let leg = |leg: &&str| match (find(&format!("attach {leg}")), find(&format!("exact {leg}"))) {
+            (Some(attach), _) if attach.status == KERNEL_LACKS => Verdict::Impossible(reason(&attach.output)),
+            (Some(attach), _) if attach.status != 0 => Verdict::Failed(attach.output.trim().to_owned()),
+            (_, Some(exact)) => tested(exact),
+            _ => Verdict::Failed("it was not tried".to_owned()),
+        };
+        let auto = find("auto").and_then(|outcome| chosen_leg(&outcome.output)).unwrap_or_else(|| "none".to_owned());
+        let others = ["doctor", "hotplug"].into_iter().filter_map(|name| {
+            let outcome = find(name)?;
+            let verdict = match (name, outcome.status) {
+                ("doctor", 0) => Verdict::Passed(1),
+                (_, 99) => Verdict::Impossible("this kernel lets no CPU go".to_owned()),
+                ("doctor", _) => Verdict::Failed(outcome.output.clone()),
+                _ => tested(outcome),
+            };
+            Some((name.to_owned(), verdict))
+        });
+        Self {
+            series: series.to_owned(),
+            architecture: architecture.to_owned(),
+            release: find("release").map_or("", |outcome| outcome.output.trim()).to_owned(),
+            auto,
+            legs: LEGS.iter().map(leg).collect(),
+            others: others.collect(),
+        }
+    }
+
+    /// What went wrong, by name.
+    pub(super) fn failures(&self) -> Vec<(&str, &str)> {
+        let legs = LEGS.iter().copied().zip(&self.legs);
+        let others = self.others.iter().map(|(name, verdict)| (name.as_str(), verdict));
+        let mut failures: Vec<_> = legs
+            .chain(others)
+            .filter_map(|(name, verdict)| match verdict {
+                Verdict::Failed(why) => Some((name, why.as_str())),
+                _ => None,
+            })
+            .collect();
+        if !self.legs.iter().any(|verdict| matches!(verdict, Verdict::Passed(_))) {
+            failures.push(("legs", "none of them works"));
+        }
+        failures
+    }
+
+    /// How many tests passed.
+    pub(super) fn passed(&self) -> u32 {
+        let verdicts = self.legs.iter().chain(self.others.iter().map(|(_, verdict)| verdict));
+        verdicts.map(|verdict| if let Verdict::Passed(tests) = verdict { *tests } else { 0 }).sum()
+    }
+}
+
+fn chosen_leg(document: &str) -> Option<String> {
+    // What zctrace says on stderr is in it, too.
+    let json = document.get(document.find('{')?..)?;
+    let report = serde_json::Deserializer::from_str(json).into_iter::<serde_json::Value>().next()?.ok()?;
+    Some(report.pointer("/attach/leg")?.as_str()?.to_owned())
+}
+
+/// `test result: ok. 11 passed; 0 failed; ...`
+fn tested(outcome: &Outcome) -> Verdict {
+    let passed =
+        outcome.output.lines().find_map(|line| line.strip_prefix("test result: ok. ")?.split(' ').next()?.parse().ok());
+    match passed {
+        Some(passed) if outcome.status == 0 && passed > 0 => Verdict::Passed(passed),
+        _ => Verdict::Failed(outcome.output.trim().to_owned()),
+    }
+}
+
+/// The reason in an error of zctrace: of several lines the last one, without the leg's name.
+fn reason(output: &str) -> String {
+    let error = output.find("zctrace: ").map_or(output, |at| &output[at + "zctrace: ".len()..]).trim();
+    let line = error.lines().next_back().unwrap_or_default();
+    LEGS.iter().find_map(|leg| line.strip_prefix(leg)?.strip_prefix(": ")).unwrap_or(line).to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn outcome(name: &str, status: i32, output: &str) -> Outcome {
+        Outcome { name: name.to_owned(), status, output: output.to_owned() }
+    }
+
+    #[test]
+    fn what_a_kernel_cannot_do_is_no_failure() {
+        let outcomes = [
+            outcome("release", 0, "5.10.0\n"),
+            outcome("auto", 0, "Watching\n{\"attach\": {\"leg\": \"fexit\"}}\n"),
+            outcome("attach fexit", 0, ""),
+            outcome("exact fexit", 0, "test result: ok. 11 passed; 0 failed; 0 ignored\n"),
+            outcome("attach raw", 1, "zctrace: something broke\n"),
+            outcome("attach tracepoint", 5, "Watching\nzctrace: no way to hook:\ntracepoint: it lacks the helper\n"),
+            outcome("exact tracepoint", 99, ""),
+            outcome("hotplug", 101, "test result: FAILED. 0 passed; 1 failed\n"),
+        ];
+        let result = Result::new("5.10", "amd64", &outcomes);
+        assert_eq!((result.release.as_str(), result.auto.as_str()), ("5.10.0", "fexit"));
+        let [fexit, raw, tracepoint] = result.legs.as_slice() else { unreachable!("three legs") };
+        assert_eq!(*fexit, Verdict::Passed(11));
+        assert_eq!(*raw, Verdict::Failed("zctrace: something broke".to_owned()));
+        assert_eq!(*tracepoint, Verdict::Impossible("it lacks the helper".to_owned()));
+        let failed: Vec<_> = result.failures().into_iter().map(|(name, _)| name).collect();
+        assert_eq!(failed, ["raw", "hotplug"]);
+    }
+
+    #[test]
+    fn a_run_without_tests_did_not_pass() {
+        let none = outcome("exact raw", 0, "test result: ok. 0 passed; 0 failed\n");
+        assert!(matches!(tested(&none), Verdict::Failed(_)));
+    }
+
+    #[test]
+    fn steps_are_told_apart() {
+        let steps = steps(Extent { storm: 1, bad_days: true, types: true });
+        let names: std::collections::BTreeSet<_> = steps.iter().map(|step| step.name.as_str()).collect();
+        assert_eq!(names.len(), steps.len());
+    }
+}

@@ -78,6 +78,7 @@ impl Error {
                 | ProbeError::NoBpf(_)
                 | ProbeError::NoTracefs
                 | ProbeError::Rejected { .. }
+                | ProbeError::NoTrampoline { .. }
                 | ProbeError::NoLeg(_)
                 | ProbeError::NoMemory { .. },
             ) => Status::Kernel,

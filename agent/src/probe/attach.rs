@@ -66,11 +66,11 @@ fn fexit(ebpf: &mut Ebpf, layout: &Layout, btf: &Btf) -> Result<Vec<String>, Pro
     // The first one last: until then its program is only jumped to.
     for (stub, function) in (0..FEXIT_STUBS).map(|stub| format!("fexit_{stub:02}")).zip(others) {
         let program: &mut FExit = program_mut(ebpf, &stub)?;
-        program.load(function, btf).map_err(|error| load_error(&stub, &error))?;
-        program.attach().map_err(|error| ProbeError::from_bpf(format!("attach to {function}"), &error))?;
+        program.load(function, btf).map_err(|error| ProbeError::from_trampoline(function, &error))?;
+        program.attach().map_err(|error| ProbeError::from_trampoline(function, &error))?;
     }
     let main: &mut FExit = program_mut(ebpf, MAIN)?;
-    main.attach().map_err(|error| ProbeError::from_bpf(format!("attach to {first}"), &error))?;
+    main.attach().map_err(|error| ProbeError::from_trampoline(first, &error))?;
     Ok(missing)
 }
 

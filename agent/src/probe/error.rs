@@ -60,6 +60,16 @@ pub enum ProbeError {
         /// The end of the log.
         log: String,
     },
+    /// A function that can't be hooked by a BPF trampoline.
+    #[error(
+        "the kernel does not let the end of {function} be hooked ({reason}), which the leg `fexit` needs: use `--attach raw`"
+    )]
+    NoTrampoline {
+        /// Its name.
+        function: String,
+        /// What happened.
+        reason: String,
+    },
     /// No leg works.
     #[error("no way to hook the kernel works here:\n{0}")]
     NoLeg(String),
@@ -93,6 +103,22 @@ pub enum ProbeError {
 impl ProbeError {
     pub(super) fn failed(what: impl Into<String>, error: &(dyn std::error::Error + 'static)) -> Self {
         Self::Failed { what: what.into(), reason: chain(error) }
+    }
+
+    /// From an error of hooking the end of a function.
+    pub(super) fn from_trampoline(function: &str, error: &(dyn std::error::Error + 'static)) -> Self {
+        let reason = match errno(error) {
+            Some(libc::EPERM | libc::EACCES) => return Self::from_bpf(format!("attach to {function}"), error),
+            // include/linux/errno.h, ENOTSUPP: arm64 before Linux 6.4 or so has no direct calls in ftrace.
+            Some(524) => "this kernel has no such hooks on this architecture".to_owned(),
+            // kernel/bpf/core.c, __bpf_prog_map_compatible: since 2024 programs only jump to those whose functions have the
+            // same prototype, to the name of its argument.
+            Some(libc::EINVAL) => {
+                "its prototype is another than the other calls' in this kernel's type information".to_owned()
+            }
+            _ => chain(error),
+        };
+        Self::NoTrampoline { function: function.to_owned(), reason }
     }
 
     /// From an error of the eBPF library, told apart by the errno at its bottom.
@@ -152,5 +178,23 @@ fn missing_capabilities() -> String {
         ", which it has: a seccomp filter or a security module forbids it".to_owned()
     } else {
         format!("; this process lacks {}", missing.join(" and "))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_the_kernel_says_of_a_trampoline_is_told_apart() {
+        let of = |code| ProbeError::from_trampoline("__x64_sys_read", &io::Error::from_raw_os_error(code));
+        for (code, word) in [(524, "no such hooks"), (libc::EINVAL, "prototype"), (libc::EBUSY, "busy")] {
+            let error = of(code).to_string();
+            assert!(
+                error.contains("__x64_sys_read") && error.contains(word) && error.contains("--attach raw"),
+                "{error}"
+            );
+        }
+        assert!(matches!(of(libc::EPERM), ProbeError::NotPermitted { .. }));
     }
 }

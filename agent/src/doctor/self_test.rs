@@ -5,10 +5,9 @@ use std::{collections::BTreeMap, path::Path};
 use agent_ebpf::{Endpoint, Syscall};
 use serde::Serialize;
 
-use super::{Check, State};
 use crate::{
     exercise::{Child, Ledger, Plan},
-    probe::{Capacity, Leg, LegChoice, Probe},
+    probe::{Capacity, Leg, LegChoice, Probe, ProbeError},
     snapshot::Snapshot,
     target::listening_ports,
 };
@@ -66,14 +65,21 @@ pub struct Difference {
     pub counted: (u64, u64),
 }
 
-/// Makes the test by each leg that the machine allows.
-pub(super) fn run(checks: &[Check]) -> Vec<SelfTest> {
-    let has_tracefs = checks.iter().any(|check| check.name == "tracefs" && check.state == State::Ok);
-    let mut legs = vec![Leg::Raw];
-    if has_tracefs {
-        legs.push(Leg::Tracepoint);
+/// Makes the test by each leg that the machine allows; by none, it says why `raw` is not.
+pub(super) fn run() -> Vec<SelfTest> {
+    let legs: Vec<Leg> = Leg::ALL.into_iter().filter(|leg| is_possible(*leg)).collect();
+    if legs.is_empty() { vec![test(Leg::Raw)] } else { legs.into_iter().map(test).collect() }
+}
+
+/// Whether the kernel can have the leg at all. What else keeps it from being attached is for its test to say.
+fn is_possible(leg: Leg) -> bool {
+    match Probe::attach(leg.choice(), Capacity::default()) {
+        Ok(_) => true,
+        Err(ProbeError::NoLeg(_) | ProbeError::NoTracefs | ProbeError::NoTrampoline { .. }) => false,
+        // Lockdown forbids trampolines alone.
+        Err(ProbeError::NotPermitted { .. }) => leg != Leg::Fexit,
+        Err(_) => true,
     }
-    legs.into_iter().map(test).collect()
 }
 
 fn test(leg: Leg) -> SelfTest {

@@ -6,6 +6,8 @@ mod batch;
 mod btf;
 mod error;
 mod evict;
+#[cfg(test)]
+mod fixtures;
 mod kernel;
 mod kfunc;
 mod layout;

@@ -17,7 +17,7 @@ use crate::command::root;
 const FOLDER: &str = "agent/src/probe/fixtures";
 
 /// Structures, with the members that are looked at (agent/src/probe/layout.rs).
-const MEMBERS: [(&str, &[&str]); 18] = [
+const MEMBERS: [(&str, &[&str]); 19] = [
     ("task_struct", &["tgid", "pid", "group_leader", "start_boottime", "thread_pid", "files", "thread_info"]),
     ("thread_info", &["status", "flags"]),
     ("pid", &["level", "numbers"]),
@@ -35,6 +35,7 @@ const MEMBERS: [(&str, &[&str]); 18] = [
     ("sock_common", &["skc_family", "skc_num"]),
     ("inet_sock", &["inet_sport"]),
     ("list_head", &["next"]),
+    ("tracepoint_ext", &["faultable"]),
     ("pt_regs", &["orig_ax", "di", "si", "dx", "r10", "bx", "cx", "orig_x0", "user_regs", "regs", "syscallno"]),
 ];
 /// A structure within `pt_regs` of arm64.
@@ -50,10 +51,15 @@ const FUNCTIONS: [&str; 6] = [
 ];
 const TRACEPOINT: &str = "btf_trace_sys_exit";
 
+/// In place of types that are not looked at: no type of a kernel, and its number in the fixture.
+const CUT: u32 = 0;
+const CUT_NUMBER: u32 = 1;
+
 // include/uapi/linux/btf.h
 const HEADER: usize = 24;
 const STRUCT: u32 = 4;
 const UNION: u32 = 5;
+const FWD: u32 = 7;
 const TYPEDEF: u32 = 8;
 const FUNC: u32 = 12;
 const MODIFIERS: [u32; 5] = [TYPEDEF, 9, 10, 11, 18];
@@ -163,7 +169,7 @@ impl Types {
     }
 
     /// Only what is named above. A member's type is kept where it is one of the structures, or has no name itself; other
-    /// types become none.
+    /// types become one that says nothing.
     fn cut(&self) -> Vec<u8> {
         let wanted: BTreeMap<&str, &[&str]> = MEMBERS.into_iter().chain([USER_REGS]).collect();
         let functions: BTreeSet<String> = FUNCTIONS
@@ -172,6 +178,8 @@ impl Types {
             .chain(["x64", "arm64"].map(|prefix| format!("__{prefix}_sys_read")))
             .collect();
         let mut kept = Kept::default();
+        let cut = Type { name: "cut".to_owned(), info: FWD << 24, size_or_type: 0, members: Vec::new() };
+        kept.add(CUT, cut);
         for (index, this) in self.0.iter().enumerate() {
             let is_wanted = match this.kind() {
                 STRUCT => wanted.contains_key(this.name.as_str()),
@@ -217,9 +225,9 @@ impl Types {
                 }
                 Some((id, inner)) => match wanted.get(inner.name.as_str()) {
                     Some(theirs) => self.keep(id, Some(theirs), wanted, kept),
-                    None => 0,
+                    None => CUT_NUMBER,
                 },
-                None => 0,
+                None => CUT_NUMBER,
             };
             left.push(Member { id: number, ..member.clone() });
         }
@@ -298,10 +306,10 @@ mod tests {
         let bytes = Kept { types: types.0.clone(), numbers: BTreeMap::new() }.bytes();
         let cut = Types::parse(&Types::parse(&bytes).unwrap().cut()).unwrap().0;
         let names: Vec<_> = cut.iter().map(|this| this.name.as_str()).collect();
-        assert_eq!(&names[..2], ["files_struct", ""]);
+        assert_eq!(&names[..3], ["cut", "files_struct", ""]);
         assert_eq!(names.last(), Some(&"bpf_task_pt_regs"));
-        let [nameless] = cut[0].members.as_slice() else { unreachable!("one member: {cut:?}") };
-        assert_eq!((nameless.offset, nameless.id), (128, 2));
-        assert_eq!(cut[1].members.iter().map(|m| (m.name.as_str(), m.offset)).collect::<Vec<_>>(), [("fdt", 32)]);
+        let [nameless] = cut[1].members.as_slice() else { unreachable!("one member: {cut:?}") };
+        assert_eq!((nameless.offset, nameless.id), (128, 3));
+        assert_eq!(cut[2].members.iter().map(|m| (m.name.as_str(), m.offset)).collect::<Vec<_>>(), [("fdt", 32)]);
     }
 }

@@ -40,7 +40,7 @@ const MARK: &str = "@@@";
 pub(super) fn run(
     kernel: &Kernel,
     architecture: Architecture,
-    programs: &Programs,
+    programs: Option<&Programs>,
     steps: &[Step],
     patience: Duration,
     mut done: impl FnMut(&Outcome),
@@ -119,15 +119,17 @@ fn outcomes(text: &str) -> Vec<Outcome> {
 fn initial_file_system(
     dir: &Path,
     architecture: Architecture,
-    programs: &Programs,
+    programs: Option<&Programs>,
     steps: &[Step],
 ) -> anyhow::Result<PathBuf> {
     let root = dir.join("root");
     fs::create_dir_all(root.join("bin"))?;
     fs::copy(super::debian::busybox(architecture)?, root.join("bin/busybox"))?;
-    fs::copy(&programs.zctrace, root.join("bin/zctrace"))?;
-    for (name, path) in super::program::TESTS.iter().zip(&programs.tests) {
-        fs::copy(path, root.join("bin").join(format!("test-{name}")))?;
+    if let Some(programs) = programs {
+        fs::copy(&programs.zctrace, root.join("bin/zctrace"))?;
+        for (name, path) in super::program::TESTS.iter().zip(&programs.tests) {
+            fs::copy(path, root.join("bin").join(format!("test-{name}")))?;
+        }
     }
     fs::write(root.join("init"), script(architecture, steps))?;
     quietly(Command::new("chmod").arg("755").arg(root.join("init")))?;

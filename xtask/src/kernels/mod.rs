@@ -32,7 +32,7 @@ pub(crate) struct Options {
     /// Fewer calls, no bad days; the tables in the repository stay as they are
     #[arg(long)]
     quick: bool,
-    /// Write the kernels' types, cut down to those in use, into agent/src/probe/fixtures
+    /// Only write the kernels' types, cut down to those in use, into agent/src/probe/fixtures
     #[arg(long)]
     fixtures: bool,
 }
@@ -47,14 +47,17 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
         .iter()
         .filter(|series| options.only.is_empty() || options.only.iter().any(|name| series.name == name))
         .collect();
-    let extent = Extent {
-        storm: if options.quick { 20_000 } else { 200_000 },
-        bad_days: !options.quick,
-        types: options.fixtures,
-    };
+    let extent = Extent { storm: if options.quick { 20_000 } else { 200_000 }, bad_days: !options.quick };
     let mut results = Vec::new();
     for architecture in Architecture::ALL.into_iter().filter(|arch| options.arch.is_none_or(|only| only == *arch)) {
+        if options.fixtures {
+            write_fixtures(architecture, &chosen)?;
+            continue;
+        }
         results.extend(boot_all(architecture, &chosen, extent)?);
+    }
+    if options.fixtures {
+        return Ok(());
     }
     println!("\n{}", matrix::table(&results));
     if !options.quick {
@@ -74,19 +77,28 @@ fn boot_all(architecture: Architecture, chosen: &[&Series], extent: Extent) -> a
         let kernel = debian::kernel(series, architecture)?;
         println!("== {} ({})", series.name, architecture.debian());
         let started = Instant::now();
-        let outcomes = guest::run(&kernel, architecture, &programs, &steps::steps(extent), PATIENCE, |outcome| {
-            tell(outcome, started)
-        })?;
+        let outcomes =
+            guest::run(&kernel, architecture, Some(&programs), &steps::steps(extent), PATIENCE, |outcome| {
+                tell(outcome, started)
+            })?;
         let result = Result::new(series.name, architecture.debian(), &outcomes);
         for (name, why) in result.failures() {
             println!("-- {name} failed:\n{why}");
         }
-        if let Some(types) = outcomes.iter().find(|outcome| outcome.name == "types") {
-            fixture::write(series.name, architecture, &types.output)?;
-        }
         results.push(result);
     }
     Ok(results)
+}
+
+fn write_fixtures(architecture: Architecture, chosen: &[&Series]) -> anyhow::Result<()> {
+    install(architecture.packages())?;
+    for series in chosen {
+        let kernel = debian::kernel(series, architecture)?;
+        let outcomes = guest::run(&kernel, architecture, None, &[steps::types()], PATIENCE, |_| {})?;
+        let types = outcomes.first().map_or("", |outcome| outcome.output.as_str());
+        fixture::write(series.name, architecture, types)?;
+    }
+    Ok(())
 }
 
 fn tell(outcome: &Outcome, started: Instant) {

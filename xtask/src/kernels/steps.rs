@@ -17,8 +17,6 @@ pub(super) struct Extent {
     pub(super) storm: u64,
     /// CPUs that go and come.
     pub(super) bad_days: bool,
-    /// The kernel's type information, for the fixtures.
-    pub(super) types: bool,
 }
 
 /// The steps for a kernel.
@@ -48,10 +46,12 @@ pub(super) fn steps(extent: Extent) -> Vec<Step> {
         );
         steps.push(Step::new("hotplug", hotplug));
     }
-    if extent.types {
-        steps.push(Step::new("types", "gzip -c /sys/kernel/btf/vmlinux | base64"));
-    }
     steps
+}
+
+/// The only step for a fixture: the kernel's type information.
+pub(super) fn types() -> Step {
+    Step::new("types", "gzip -c /sys/kernel/btf/vmlinux | base64")
 }
 
 /// What became of a leg on a kernel.
@@ -200,7 +200,7 @@ mod tests {
 
     #[test]
     fn steps_are_told_apart() {
-        let steps = steps(Extent { storm: 1, bad_days: true, types: true });
+        let steps = steps(Extent { storm: 1, bad_days: true });
         let names: std::collections::BTreeSet<_> = steps.iter().map(|step| step.name.as_str()).collect();
         assert_eq!(names.len(), steps.len());
     }

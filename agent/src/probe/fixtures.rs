@@ -1,0 +1,54 @@
+//! Offsets and the decision on a leg, for each of Debian's kernels without booting it.
+#![allow(clippy::unwrap_used)]
+
+use agent_ebpf::Offsets;
+
+use super::{KernelFacts, Layout, Leg, LegChoice, Preemption, candidates};
+
+/// Debian's kernels, cut down by `cargo xtask kernels --fixtures`.
+macro_rules! kernel {
+    ($name:literal) => {
+        Layout::parse(include_bytes!(concat!("fixtures/", $name, ".btf"))).unwrap()
+    };
+}
+
+#[test]
+fn every_offset_is_found_in_each_kernel() {
+    let kernels = [kernel!("5.10-amd64"), kernel!("6.1-amd64"), kernel!("6.12-amd64"), kernel!("newest-amd64")];
+    let offsets: Vec<Offsets> = kernels.iter().map(|kernel| kernel.offsets().unwrap()).collect();
+    // As these kernels' own debug information has it.
+    assert_eq!(offsets.iter().take(3).map(|these| these.task_files).collect::<Vec<_>>(), [2808, 3048, 3048]);
+    for these in &offsets {
+        // arch/x86/include/asm/ptrace.h has not changed since 2008.
+        assert_eq!((these.pt_regs_nr, these.pt_regs_args), (120, [112, 104, 96, 56]));
+        assert_eq!(these.sock_family, 16);
+        assert_ne!((these.id_file, these.id_inode, these.id_socket), (0, 0, 0));
+    }
+}
+
+#[test]
+fn a_type_or_member_that_is_missing_is_named() {
+    let whole = include_bytes!("fixtures/6.1-amd64.btf");
+    for (text, named) in [("fdtable", "fdtable.max_fds"), ("i_generation", "inode.i_generation")] {
+        // Another name of the same length: what was there is gone.
+        let at = memchr::memmem::find(whole, format!("\0{text}\0").as_bytes()).unwrap() + 1;
+        let mut bytes = whole.to_vec();
+        bytes[at] = b'?';
+        let error = Layout::parse(&bytes).unwrap().offsets().unwrap_err().to_string();
+        assert!(error.contains(&format!("`{named}`")), "{error}");
+    }
+}
+
+#[test]
+fn what_a_kernel_can_do_is_told_by_its_types() {
+    let legs = |layout: &Layout| {
+        let facts =
+            KernelFacts { syscall_tracepoints: true, preemption: Preemption::Never, ..KernelFacts::of_types(layout) };
+        candidates(LegChoice::Auto, &facts).unwrap().into_iter().map(|it| it.leg).collect::<Vec<_>>()
+    };
+    // Linux 5.15 brought the helper that `tracepoint` needs.
+    assert_eq!(legs(&kernel!("5.10-amd64")), [Leg::Fexit, Leg::Raw]);
+    for newer in [kernel!("6.1-amd64"), kernel!("6.12-amd64"), kernel!("newest-amd64")] {
+        assert_eq!(legs(&newer), Leg::ALL);
+    }
+}

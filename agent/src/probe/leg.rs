@@ -131,10 +131,30 @@ fn auto_obstacle(leg: Leg, facts: &KernelFacts) -> Option<&'static str> {
     })
 }
 
+/// What makes the leg inexact on a kernel of this release (`uname -r`), as the rest of a sentence; empty where nothing does.
+///
+/// From Linux 6.13 on the tracepoints of system calls may fault, and their programs no longer run with preemption disabled.
+/// Measured in 7.3 with four threads that did nothing but call on two processors: 12 to 23 % of the calls were not counted.
+pub(super) fn warning(leg: Leg, preemption: Preemption, release: &str) -> &'static str {
+    let mut numbers = release.split(|c: char| !c.is_ascii_digit()).map(|number| number.parse().unwrap_or(0u32));
+    let version = (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0));
+    match (leg, preemption) {
+        (Leg::Fexit, _) | (_, Preemption::Never) => "",
+        _ if version < (6, 13) => "",
+        (_, Preemption::Possible) => {
+            "; calls may be missing: this kernel does not run the hook for a thread that preempts another in it (preempt=none \
+             or preempt=voluntary on its command line prevents that, where it offers them)"
+        }
+        (_, Preemption::Unknown) => {
+            "; calls may be missing if this kernel can preempt a thread in the middle of the hook, which can't be seen here"
+        }
+    }
+}
+
 fn merit(leg: Leg, passed_over: &[String]) -> String {
     let merit = match leg {
         Leg::Fexit => "calls that are not counted pay nothing",
-        Leg::Raw => "typed raw tracepoint, exact on every kernel, no tracefs needed",
+        Leg::Raw => "typed raw tracepoint, no tracefs needed",
         Leg::Tracepoint => "a tracepoint for each counted call",
     };
     match passed_over.last() {
@@ -172,6 +192,29 @@ mod tests {
         for (facts, expected) in without {
             assert_eq!(legs(LegChoice::Auto, facts), expected, "{facts:?}");
         }
+    }
+
+    #[test]
+    fn a_kernel_that_may_lose_calls_is_warned_of() {
+        use Preemption::{Never, Possible, Unknown};
+        for leg in [Leg::Raw, Leg::Tracepoint] {
+            for (preemption, release, warns) in [
+                (Possible, "7.3.4+deb13-cloud-amd64", true),
+                (Possible, "6.13.0", true),
+                (Unknown, "6.18.5", true),
+                (Never, "6.18.5", false),
+                (Possible, "6.12.118+deb13-cloud-amd64", false),
+                (Possible, "5.10.0-46-cloud-amd64", false),
+            ] {
+                let warning = warning(leg, preemption, release);
+                assert_eq!(
+                    warning.contains("calls may be missing"),
+                    warns,
+                    "{leg} {preemption:?} {release}: {warning}"
+                );
+            }
+        }
+        assert_eq!(warning(Leg::Fexit, Possible, "7.3.4"), "", "its loss is told where it is chosen");
     }
 
     #[test]

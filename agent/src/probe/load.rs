@@ -15,7 +15,7 @@ use aya::{
 use super::{
     Candidate, Capacity, KernelFacts, Layout, Leg, LegChoice, ProbeError, VMLINUX, attach, candidates,
     error::{chain, missing},
-    kernel, kfunc,
+    kernel, kfunc, leg,
     places::{self, Places},
 };
 
@@ -48,7 +48,12 @@ pub(super) fn attach(choice: LegChoice, capacity: Capacity) -> Result<(Ebpf, Leg
     let mut refused: Option<(Leg, ProbeError)> = None;
     for candidate in candidates {
         match attach_candidate(&kernel, &candidate, capacity) {
-            Ok((ebpf, note)) => return Ok((ebpf, candidate.leg, reason(&candidate, refused.as_ref(), &note))),
+            Ok((ebpf, note)) => {
+                let release = rustix::system::uname();
+                let release = release.release().to_string_lossy();
+                let note = format!("{note}{}", leg::warning(candidate.leg, kernel.facts.preemption, &release));
+                return Ok((ebpf, candidate.leg, reason(&candidate, refused.as_ref(), &note)));
+            }
             // What is forbidden to one leg is forbidden to the others, but for trampolines, which lockdown forbids alone.
             Err(error @ (ProbeError::NotPermitted { .. } | ProbeError::NoBpf(_))) if candidate.leg != Leg::Fexit => {
                 return Err(error);

@@ -4,6 +4,7 @@ use std::path::Path;
 
 use crate::{
     kafka,
+    machine::{self, Place, Sources},
     report::{Facts, KafkaTarget, KnownListener, Target},
     target::{self, Process},
 };
@@ -15,10 +16,12 @@ pub fn gather(proc: &Path, process: &Process) -> Facts {
         target: Target { pid: process.pid, name: process.comm.clone(), command: process.command.clone(), kafka: None },
         listeners: Vec::new(),
         log_dir_inodes: Default::default(),
+        machine: None,
         io_uring: target::io_uring_in_use(proc, process.pid),
         compat: process.compat,
         problems: Vec::new(),
     };
+    let mut places = Vec::new();
     if kafka::detect(process) {
         let broker = kafka::broker(proc, process);
         facts.target.name = broker.node_id.map_or_else(|| "kafka".to_owned(), |id| format!("kafka broker {id}"));
@@ -28,6 +31,7 @@ pub fn gather(proc: &Path, process: &Process) -> Facts {
             .map(|l| KnownListener { port: l.port, name: l.name.clone(), protocol: l.protocol.clone() })
             .collect();
         facts.log_dir_inodes = broker.log_dirs.iter().filter_map(|dir| dir.inode).collect();
+        places = broker.log_dirs.iter().map(|dir| Place { path: dir.path.clone(), mount_id: dir.mount_id }).collect();
         facts.target.kafka = Some(KafkaTarget {
             node_id: broker.node_id,
             cluster_id: broker.cluster_id,
@@ -37,5 +41,6 @@ pub fn gather(proc: &Path, process: &Process) -> Facts {
         });
         facts.problems = broker.problems;
     }
+    facts.machine = Some(machine::look(&Sources::new(proc), process.pid, &places));
     facts
 }

@@ -6,6 +6,7 @@
 #[cfg(not(target_os = "linux"))]
 compile_error!("zctrace watches Linux system calls through eBPF: build it for a Linux target (x86_64 or aarch64)");
 
+pub mod advice;
 pub mod cli;
 pub mod command;
 pub mod discover;
@@ -16,6 +17,7 @@ pub mod facts;
 pub mod fleet;
 pub mod kafka;
 pub mod log;
+pub mod machine;
 pub mod output;
 pub mod privileges;
 pub mod probe;

@@ -46,6 +46,8 @@ pub struct LogDir {
     pub path: String,
     /// Its inode number; `None` if it can't be looked at.
     pub inode: Option<u64>,
+    /// Number of the mount that it lies in; `None` if it can't be looked at.
+    pub mount_id: Option<u64>,
 }
 
 /// Whether a process is a Kafka broker or controller, by what it runs.
@@ -108,7 +110,8 @@ fn log_dirs(root: &Root, config: &Config, problems: &mut Vec<String>) -> Vec<Log
                      directories alone."
                 ));
             });
-            LogDir { path, inode: inode.ok() }
+            let mount_id = root.mount_id(&path).ok();
+            LogDir { path, inode: inode.ok(), mount_id }
         })
         .collect()
 }

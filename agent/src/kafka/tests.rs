@@ -68,7 +68,8 @@ fn a_broker_in_a_container_is_read_from_its_own_root() {
     );
     assert_eq!(broker.listeners[2].host, "::1");
     let inode = std::os::unix::fs::MetadataExt::ino(&fs::metadata(proc.path().join("container/data/a")).unwrap());
-    assert_eq!(broker.log_dirs[0], LogDir { path: "/data/a".to_owned(), inode: Some(inode) });
+    assert_eq!((broker.log_dirs[0].path.as_str(), broker.log_dirs[0].inode), ("/data/a", Some(inode)));
+    assert!(broker.log_dirs[0].mount_id.is_some());
     assert_eq!(broker.log_dirs[1].inode, None);
     assert_eq!(broker.problems.len(), 1, "{:?}", broker.problems);
     assert!(broker.problems[0].contains("/data/b"));

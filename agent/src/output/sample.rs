@@ -4,6 +4,10 @@ use crate::report::{
     Attach, DATAGRAM, Egress, EmptyCount, EndedBy, ErrorCount, FileTraffic, KafkaTarget, Listener, LocalPort, Lost,
     Note, OTHER, OUTBOUND, Report, SCHEMA_VERSION, SizeBucket, Target, Topic, Transfer, Window,
 };
+use crate::{
+    advice::Advice,
+    machine::{BlockDevice, LogDir, Machine},
+};
 
 /// What leaves a log segment by sendfile.
 const LOG: u64 = 1_012_133_831;
@@ -217,6 +221,8 @@ pub(super) fn broker() -> Report {
             file(Some("a"), "recovery-point-offset-checkpoint.tmp", Some(1_312_002), [0, 0, 812]),
         ],
         lost: Lost::default(),
+        machine: None,
+        advice: Vec::new(),
         notes: Vec::new(),
     }
 }
@@ -273,6 +279,13 @@ pub(super) fn everything() -> Report {
         unknown_endpoint_bytes: 49_152,
         unknown_length_calls: 1,
     };
+    report.machine = Some(machine());
+    report.advice = vec![Advice {
+        id: "log_dir_on_network",
+        text: "Logs lie on a network file system.".to_owned(),
+        evidence: vec!["/var/lib/kafka/b is on nfs4, store:/kafka".to_owned()],
+        remedy: "Put log.dirs on local disks.".to_owned(),
+    }];
     report.notes = vec![
         note(
             "msg_zerocopy",
@@ -285,6 +298,52 @@ pub(super) fn everything() -> Report {
         ),
     ];
     report
+}
+
+/// A broker's machine: logs on a RAID 10 of disks that turn, and on another machine.
+fn machine() -> Machine {
+    let text = |text: &str| Some(text.to_owned());
+    let disk = |name: &str, number: &str| BlockDevice {
+        name: name.to_owned(),
+        device: number.to_owned(),
+        depth: 1,
+        rotational: Some(true),
+        scheduler: text("mq-deadline"),
+        read_ahead_bytes: Some(131_072),
+        ..BlockDevice::default()
+    };
+    let array = BlockDevice {
+        name: "md0".to_owned(),
+        device: "9:0".to_owned(),
+        raid_level: text("raid10"),
+        raid_disks: Some(2),
+        raid_missing: Some(0),
+        ..BlockDevice::default()
+    };
+    Machine {
+        log_dirs: vec![
+            LogDir {
+                path: "/var/lib/kafka/a".to_owned(),
+                file_system: text("xfs"),
+                source: text("/dev/md0"),
+                mount_options: text("rw,noatime"),
+                device: text("9:0"),
+                network: Some(false),
+                block: vec![array, disk("sdb", "8:16"), disk("sdc", "8:32")],
+                data_profile: None,
+            },
+            LogDir {
+                path: "/var/lib/kafka/b".to_owned(),
+                file_system: text("nfs4"),
+                source: text("store:/kafka"),
+                mount_options: text("rw,vers=4.2"),
+                device: text("0:53"),
+                network: Some(true),
+                block: Vec::new(),
+                data_profile: None,
+            },
+        ],
+    }
 }
 
 /// A process that is no broker and did nothing.
@@ -321,6 +380,11 @@ pub(super) fn hostile() -> Report {
     }
     report.topics[0].topic = EVIL.to_owned();
     report.files[1] = file(Some(EVIL), EVIL, Some(1), [1, 1, 1]);
+    if let Some(machine) = &mut report.machine {
+        machine.log_dirs[0].source = Some(EVIL.to_owned());
+        machine.log_dirs[0].block[0].name = EVIL.to_owned();
+    }
+    report.advice[0].evidence.push(EVIL.to_owned());
     report.notes.push(note("facts", EVIL));
     report
 }

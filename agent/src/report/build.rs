@@ -10,7 +10,10 @@ use super::{
     files::{self, Files},
     listeners, notes,
 };
-use crate::snapshot::{Snapshot, Transfer as Counted, TransferId};
+use crate::{
+    advice::advise,
+    snapshot::{Snapshot, Transfer as Counted, TransferId},
+};
 
 /// Builds the Report of one target over one window.
 #[must_use]
@@ -30,9 +33,12 @@ pub fn build(delta: &Snapshot, facts: &Facts, window: Window, attach: Attach) ->
         total,
         topics,
         files,
+        machine: facts.machine.clone(),
+        advice: Vec::new(),
         lost,
         notes: Vec::new(),
     };
+    report.advice = advise(&report);
     report.notes = notes::notes(&report, delta, facts);
     report
 }

@@ -16,6 +16,8 @@ pub use build::build;
 pub use listeners::total_egress;
 use serde::Serialize;
 
+use crate::{advice::Advice, machine::Machine};
+
 /// Version of the document. It grows when a field changes its meaning or goes away, not when one is added.
 pub const SCHEMA_VERSION: u32 = 1;
 
@@ -55,6 +57,10 @@ pub struct Report {
     pub topics: Vec<Topic>,
     /// File traffic outside the topics, largest first.
     pub files: Vec<FileTraffic>,
+    /// What the process runs on; `None` where that was not looked at.
+    pub machine: Option<Machine>,
+    /// What could be better, with the evidence.
+    pub advice: Vec<Advice>,
     /// What could not be kept apart.
     pub lost: Lost,
     /// What the reader must know to read the numbers rightly.
@@ -322,6 +328,8 @@ pub struct Facts {
     pub listeners: Vec<KnownListener>,
     /// Inode numbers of its log directories, as far as they could be read.
     pub log_dir_inodes: BTreeSet<u64>,
+    /// What it runs on; `None` where that was not looked at.
+    pub machine: Option<Machine>,
     /// Whether it has io_uring instances; `None` if that could not be seen.
     pub io_uring: Option<bool>,
     /// Whether it is a 32-bit program; `None` if that could not be seen.

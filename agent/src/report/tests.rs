@@ -38,6 +38,7 @@ pub(crate) fn facts() -> Facts {
         },
         listeners: vec![listener(33901, "PLAINTEXT"), listener(34335, "SSL"), listener(43811, "CONTROLLER")],
         log_dir_inodes: [LOG_DIR].into(),
+        machine: None,
         io_uring: Some(false),
         compat: Some(false),
         problems: Vec::new(),

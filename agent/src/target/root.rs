@@ -4,7 +4,7 @@
 use std::{
     fs::File,
     io::{self, Read},
-    os::fd::OwnedFd,
+    os::fd::{AsRawFd, OwnedFd},
     path::Path,
 };
 
@@ -68,6 +68,14 @@ impl Root {
     pub(crate) fn inode(&self, path: &str) -> io::Result<u64> {
         let fd = self.open(path, OFlags::PATH)?;
         Ok(rustix::fs::fstat(&fd)?.st_ino)
+    }
+
+    /// Number of the mount that a file or directory lies in, as `/proc/PID/mountinfo` has it.
+    pub(crate) fn mount_id(&self, path: &str) -> io::Result<u64> {
+        let fd = self.open(path, OFlags::PATH)?;
+        let info = std::fs::read_to_string(format!("/proc/self/fdinfo/{}", fd.as_raw_fd()))?;
+        let id = info.lines().find_map(|line| line.strip_prefix("mnt_id:")?.trim().parse().ok());
+        id.ok_or_else(|| io::Error::other("the kernel does not tell its mount"))
     }
 
     /// Names in a directory.

@@ -1,9 +1,11 @@
 //! Sentences and tables for people.
 
+mod advice;
 mod calls;
 mod files;
 mod listeners;
 mod lost;
+mod machine;
 #[cfg(test)]
 mod tests;
 
@@ -24,6 +26,8 @@ pub fn render(report: &Report, style: &Style) -> String {
         calls::results(report, style),
         files::topics(report, style),
         files::others(report, style),
+        machine::section(report, style),
+        advice::section(report, style),
         lost::section(report, style),
         notes(report, style),
     ];

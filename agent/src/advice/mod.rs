@@ -1,0 +1,30 @@
+//! What an operator could change, with the evidence: each rule is a pure function of the Report.
+//!
+//! | module | rules about |
+//! |---|---|
+//! | [`machine`] | what the broker runs on: memory, file systems, disks |
+
+pub mod machine;
+
+use serde::Serialize;
+
+use crate::report::Report;
+
+/// Something that could be better, and what says so.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Advice {
+    /// Stable word for programs: `log_dir_on_network`, ...
+    pub id: &'static str,
+    /// What is so and what it costs: a sentence or two.
+    pub text: String,
+    /// What was measured or read that shows it, a short sentence each.
+    pub evidence: Vec<String>,
+    /// What to do about it, in a sentence.
+    pub remedy: String,
+}
+
+/// All advice that a Report gives reason for, in the order of the rules.
+#[must_use]
+pub fn advise(report: &Report) -> Vec<Advice> {
+    machine::advise(report)
+}

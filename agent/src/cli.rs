@@ -60,6 +60,9 @@ pub struct Watch {
     /// How to hook the kernel
     #[arg(long, value_enum, default_value_t)]
     pub attach: LegChoice,
+    /// What to leave out: it then costs nothing
+    #[arg(long, value_enum, value_name = "PART", value_delimiter = ',')]
+    pub without: Vec<Part>,
     /// Also write what the kernel counted, before it is made a summary: for bug reports and for tests
     #[arg(long, value_name = "FILE", hide = true)]
     pub record: Option<PathBuf>,
@@ -136,6 +139,9 @@ pub struct Serve {
     /// TLS and users, in the format of Prometheus's exporter-toolkit; followed when it changes
     #[arg(long = "web.config.file", value_name = "FILE")]
     pub web_config: Option<PathBuf>,
+    /// What to leave out: it then costs nothing; may be given several times
+    #[arg(long, value_enum, value_name = "PART", value_delimiter = ',')]
+    pub without: Vec<Part>,
     /// Only check the configuration file and the web configuration file, and say what is wrong with them
     #[arg(long)]
     pub check_config: bool,
@@ -145,6 +151,13 @@ pub struct Serve {
     /// Form of the log
     #[arg(long = "log-format", value_enum, default_value_t)]
     pub log_format: LogFormat,
+}
+
+/// What can be left out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Part {
+    /// What the process runs on: memory, control group, Java heap, file systems and disks, and the advice from these
+    Machine,
 }
 
 /// What to find by itself.

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use crate::{
     kafka,
-    machine::{self, Place, Sources},
+    machine::{self, HeapFlags, Place, Sources, Subject},
     report::{Facts, KafkaTarget, KnownListener, Target},
     target::{self, Process},
 };
@@ -16,12 +16,17 @@ pub fn gather(proc: &Path, process: &Process) -> Facts {
         target: Target { pid: process.pid, name: process.comm.clone(), command: process.command.clone(), kafka: None },
         listeners: Vec::new(),
         log_dir_inodes: Default::default(),
+        subject: Subject {
+            pid: process.pid,
+            places: Vec::new(),
+            heap_flags: process.is_jvm.then(|| HeapFlags::of(&process.command_line)),
+            java_version: target::java_version(proc, process.pid),
+        },
         machine: None,
         io_uring: target::io_uring_in_use(proc, process.pid),
         compat: process.compat,
         problems: Vec::new(),
     };
-    let mut places = Vec::new();
     if kafka::detect(process) {
         let broker = kafka::broker(proc, process);
         facts.target.name = broker.node_id.map_or_else(|| "kafka".to_owned(), |id| format!("kafka broker {id}"));
@@ -31,16 +36,22 @@ pub fn gather(proc: &Path, process: &Process) -> Facts {
             .map(|l| KnownListener { port: l.port, name: l.name.clone(), protocol: l.protocol.clone() })
             .collect();
         facts.log_dir_inodes = broker.log_dirs.iter().filter_map(|dir| dir.inode).collect();
-        places = broker.log_dirs.iter().map(|dir| Place { path: dir.path.clone(), mount_id: dir.mount_id }).collect();
+        facts.subject.places =
+            broker.log_dirs.iter().map(|dir| Place { path: dir.path.clone(), mount_id: dir.mount_id }).collect();
         facts.target.kafka = Some(KafkaTarget {
             node_id: broker.node_id,
             cluster_id: broker.cluster_id,
             version: broker.version,
             config: broker.config,
+            settings: broker.settings,
             log_dirs: broker.log_dirs.into_iter().map(|dir| dir.path).collect(),
         });
         facts.problems = broker.problems;
     }
-    facts.machine = Some(machine::look(&Sources::new(proc), process.pid, &places));
     facts
+}
+
+/// Looks at what the process runs on: what changes from moment to moment is then as it is now.
+pub fn look_at_machine(proc: &Path, facts: &mut Facts) {
+    facts.machine = Some(machine::look(&Sources::new(proc), &facts.subject));
 }

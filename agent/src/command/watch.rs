@@ -11,7 +11,7 @@ use tokio::{
 };
 
 use crate::{
-    cli::{Output, Watch},
+    cli::{Output, Part, Watch},
     error::{Error, Status},
     facts,
     output::{self, Bytes, Progress, Style},
@@ -59,6 +59,10 @@ async fn watch(pid: u32, options: &Watch) -> Result<Report, Error> {
     let process = target::inspect(proc, pid)?;
     let pidfd = Pidfd::open(pid)?;
     let mut facts = facts::gather(proc, &process);
+    let with = |part| !options.without.contains(&part);
+    if with(Part::Machine) {
+        facts::look_at_machine(proc, &mut facts);
+    }
     let mut probe = Probe::attach(options.attach, Capacity::default())?;
     let mut unknown_listeners = None;
     let slot = probe.watch(pid, || {
@@ -75,6 +79,10 @@ async fn watch(pid: u32, options: &Watch) -> Result<Report, Error> {
     let delta = probe.snapshot(slot)?.since(&Snapshot::default());
     if let Some(path) = &options.record {
         std::fs::write(path, serde_json::to_string(&delta)?)?;
+    }
+    // Of a process that is gone, what was seen when it began.
+    if with(Part::Machine) && ended_by != EndedBy::TargetExit {
+        facts::look_at_machine(proc, &mut facts);
     }
     if facts.io_uring != Some(true) {
         facts.io_uring = target::io_uring_in_use(proc, pid).or(facts.io_uring);

@@ -19,6 +19,7 @@ pub(crate) use window::key;
 
 use crate::{
     facts,
+    machine::{Machine, Subject},
     probe::{FileCount, Probe, ProbeError, Slot, Usage},
     report::{self, Attach, EndedBy, Facts, Report, Window},
     snapshot::Snapshot,
@@ -38,6 +39,8 @@ pub struct Limits {
     pub window: Duration,
     /// How long a file has to lie still before it leaves the kernel's table, where that fills up.
     pub idle: Duration,
+    /// Whether to look at what the targets run on.
+    pub machine: bool,
     /// Targets that are known by name, the ended ones included. The one that ended first is forgotten first.
     pub targets: usize,
 }
@@ -49,6 +52,7 @@ impl Default for Limits {
             listeners: 64,
             window: Duration::from_secs(60),
             idle: Duration::from_secs(60),
+            machine: true,
             targets: 256,
         }
     }
@@ -149,6 +153,9 @@ impl Fleet {
             })
         })?;
         facts.problems.extend(problem);
+        if self.limits.machine {
+            facts::look_at_machine(&self.proc, &mut facts);
+        }
         for problem in &facts.problems {
             tracing::warn!(target_name = name, pid, problem, "something of the target could not be found out");
         }
@@ -192,7 +199,8 @@ impl Fleet {
     /// # Errors
     /// What the kernel said: then `(other)` may step once.
     pub fn change(&mut self, limits: Limits) -> Result<(), ProbeError> {
-        self.limits = limits;
+        // What is left out stays so until the service starts again.
+        self.limits = Limits { machine: self.limits.machine, ..limits };
         let mut result = Ok(());
         let now = Instant::now();
         for member in self.members.values_mut() {
@@ -240,7 +248,10 @@ impl Fleet {
         for (name, member) in &mut self.members {
             let Some((_, pid)) = member.life else { continue };
             match inspect(&self.proc, pid) {
-                Ok(process) => member.facts = facts::gather(&self.proc, &process),
+                Ok(process) => {
+                    let machine = member.facts.machine.take();
+                    member.facts = Facts { machine, ..facts::gather(&self.proc, &process) };
+                }
                 Err(error) => tracing::warn!(target_name = name, pid, %error, "its configuration was not read again"),
             }
         }
@@ -314,6 +325,20 @@ impl Fleet {
     /// Names of the targets that run, with their PIDs.
     pub fn running(&self) -> impl Iterator<Item = (&str, u32)> {
         self.members.iter().filter_map(|(name, member)| Some((name.as_str(), member.life?.1)))
+    }
+
+    /// The running targets whose machines are looked at, and what to look at: none where that is left out.
+    #[must_use]
+    pub fn subjects(&self) -> Vec<(String, Life, Subject)> {
+        let running = self.members.iter().filter(|(_, member)| self.limits.machine && member.life.is_some());
+        running.map(|(name, member)| (name.clone(), Life(member.number), member.facts.subject.clone())).collect()
+    }
+
+    /// What such a target was found to run on.
+    pub fn note_machine(&mut self, name: &str, life: Life, machine: Machine) {
+        if let Some(member) = self.members.get_mut(name).filter(|member| member.number == life.0) {
+            member.facts.machine = Some(machine);
+        }
     }
 
     /// Every target as it stands.

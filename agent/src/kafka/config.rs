@@ -2,11 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use crate::target::Root;
+use crate::{report::Setting, target::Root};
 
 /// The only keys that are kept. A configuration holds passwords: what is not listed here is dropped as it is parsed,
 /// and no text of the file is ever part of a message.
-const KEPT: [&str; 10] = [
+const KEPT: &[&str] = &[
     "listeners",
     "listener.security.protocol.map",
     "controller.listener.names",
@@ -16,8 +16,23 @@ const KEPT: [&str; 10] = [
     "node.id",
     "broker.id",
     "process.roles",
+    "num.network.threads",
+    "num.io.threads",
+    "num.replica.fetchers",
     "socket.send.buffer.bytes",
+    "socket.receive.buffer.bytes",
+    "fetch.max.bytes",
+    "replica.fetch.max.bytes",
+    "message.max.bytes",
+    "compression.type",
+    "log.segment.bytes",
+    "log.preallocate",
+    "log.flush.interval.messages",
+    "log.flush.interval.ms",
+    "log.flush.scheduler.interval.ms",
 ];
+/// Of these, those that bear on how the broker moves bytes: they are shown.
+const SHOWN_FROM: &str = "num.network.threads";
 
 /// Commands of `KafkaDockerWrapper`, which is also the main class of the native image: it makes a configuration, or starts
 /// the broker with one.
@@ -123,6 +138,12 @@ impl Config {
 
     pub(super) fn get(&self, key: &str) -> Option<&str> {
         self.values.get(key).map(|value| value.trim()).filter(|value| !value.is_empty())
+    }
+
+    /// What is set of the settings that are shown, in the order of [`KEPT`].
+    pub(super) fn shown(&self) -> Vec<Setting> {
+        let shown = KEPT.iter().skip_while(|key| **key != SHOWN_FROM);
+        shown.filter_map(|key| Some(Setting { key, value: self.get(key)?.to_owned() })).collect()
     }
 
     /// A comma-separated value.

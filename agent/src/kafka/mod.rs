@@ -12,7 +12,10 @@ use config::Config;
 pub use listeners::Listener;
 pub use topic::{TopicPartition, is_segment};
 
-use crate::target::{Process, Root, java_main};
+use crate::{
+    report::Setting,
+    target::{Process, Root, java_main},
+};
 
 /// Main classes of brokers and controllers: Apache Kafka (and Strimzi, which runs it), its Docker image, Confluent's.
 const MAIN_CLASSES: [&str; 3] =
@@ -35,6 +38,8 @@ pub struct Broker {
     pub listeners: Vec<Listener>,
     /// Its log directories.
     pub log_dirs: Vec<LogDir>,
+    /// Settings that bear on how it moves bytes.
+    pub settings: Vec<Setting>,
     /// What could not be found out, why, and what to do: a sentence each.
     pub problems: Vec<String>,
 }
@@ -88,6 +93,7 @@ pub fn broker(proc: &Path, process: &Process) -> Broker {
     broker.roles = config.list("process.roles");
     broker.log_dirs = log_dirs(&root, &config, &mut broker.problems);
     broker.cluster_id = broker.log_dirs.iter().find_map(|dir| config::cluster_id(&root, &dir.path));
+    broker.settings = config.shown();
     broker.config = config.path;
     broker
 }

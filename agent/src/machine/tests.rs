@@ -4,6 +4,7 @@
 use std::{fs, os::unix::fs::symlink};
 
 use super::*;
+use crate::target::CommandLine;
 
 /// A machine made of files.
 pub(super) struct Tree(tempfile::TempDir);
@@ -44,7 +45,11 @@ impl Tree {
 
     fn look(&self, path: &str) -> LogDir {
         let place = Place { path: path.to_owned(), mount_id: None };
-        look(&self.sources(), 77, &[place]).log_dirs.remove(0)
+        look(&self.sources(), &Subject { pid: 77, places: vec![place], ..Subject::default() }).log_dirs.remove(0)
+    }
+
+    fn machine(&self) -> Machine {
+        look(&self.sources(), &Subject { pid: 77, ..Subject::default() })
     }
 }
 
@@ -132,6 +137,109 @@ fn a_network_file_system_has_no_disks_and_an_unknown_place_nothing() {
 #[test]
 fn this_machine_is_looked_at_without_panic() {
     let places = [Place { path: "/".to_owned(), mount_id: None }, Place { path: "/tmp".to_owned(), mount_id: None }];
-    let machine = look(&Sources::new(Path::new("/proc")), std::process::id(), &places);
+    let subject = Subject { pid: std::process::id(), places: places.to_vec(), ..Subject::default() };
+    let machine = look(&Sources::new(Path::new("/proc")), &subject);
     assert!(machine.log_dirs[0].file_system.is_some(), "{machine:?}");
+    let memory = machine.memory.unwrap();
+    assert!(memory.total_bytes > memory.free_bytes && memory.page_cache_bytes > 0, "{memory:?}");
+    assert!(machine.own_memory.unwrap().anonymous_bytes > 0);
+}
+
+const MEMINFO: &str = "MemTotal:       1000 kB\nMemFree:         100 kB\nBuffers:          20 kB\nCached:          300 kB\n\
+    SwapTotal:        50 kB\nSwapFree:         40 kB\nDirty:             7 kB\nWriteback:         3 kB\nAnonPages:       400 kB\n\
+    Shmem:            30 kB\nSlab:             60 kB\nKernelStack:       2 kB\nPageTables:        3 kB\nHugetlb:           0 kB\n";
+
+#[test]
+fn memory_is_told_by_who_has_it() {
+    let tree = Tree::new()
+        .file("proc/meminfo", MEMINFO)
+        .file("proc/sys/vm/swappiness", "60\n")
+        .file("proc/77/status", "Name:\tjava\nVmSwap:\t      8 kB\nRssAnon:\t     90 kB\n");
+    let machine = tree.machine();
+    let memory = machine.memory.clone().unwrap();
+    assert_eq!((memory.page_cache_bytes, memory.shared_bytes), (290 << 10, 30 << 10));
+    assert_eq!((memory.dirty_bytes, memory.writeback_bytes, memory.swap_used_bytes), (7 << 10, 3 << 10, 10 << 10));
+    assert_eq!((memory.kernel_bytes, memory.swappiness, memory.dirty_ratio), (65 << 10, Some(60), None));
+    assert_eq!(machine.own_memory, Some(OwnMemory { anonymous_bytes: 90 << 10, swapped_bytes: 8 << 10 }));
+    assert_eq!(machine.cache_room_bytes, Some(390 << 10));
+    assert_eq!(machine.memory_limit(), Some(1000 << 10));
+    assert_eq!(Tree::new().machine(), Machine::default());
+}
+
+const V2_STAT: &str = "anon 4096\nfile 9000\nshmem 1000\nfile_dirty 5\nfile_writeback 6\n";
+
+#[test]
+fn the_limit_of_a_group_of_version_2_is_the_least_above_it() {
+    let tree = Tree::new()
+        .file("proc/meminfo", MEMINFO)
+        .file("proc/77/cgroup", "0::/pod/kafka\n")
+        .file("sys/fs/cgroup/pod/memory.max", "200000\n")
+        .file("sys/fs/cgroup/pod/kafka/memory.max", "max\n")
+        .file("sys/fs/cgroup/pod/kafka/memory.high", "300000\n")
+        .file("sys/fs/cgroup/pod/kafka/memory.current", "150000\n")
+        .file("sys/fs/cgroup/pod/kafka/memory.events", "low 0\nhigh 4\nmax 12\noom 0\n")
+        .file("sys/fs/cgroup/pod/kafka/memory.stat", V2_STAT);
+    let machine = tree.machine();
+    let group = machine.cgroup.clone().unwrap();
+    assert_eq!((group.version, group.path.as_str(), group.limit_bytes), (2, "/pod/kafka", Some(200_000)));
+    assert_eq!((group.used_bytes, group.page_cache_bytes, group.limit_hits), (Some(150_000), Some(8000), Some(12)));
+    // What is not page cache counts against the limit.
+    assert_eq!(machine.cache_room_bytes, Some(200_000 - (150_000 - 8000)));
+    assert_eq!(machine.memory_limit(), Some(200_000));
+}
+
+#[test]
+fn groups_of_version_1_and_hybrids_are_read_where_their_memory_is() {
+    let no_limit = "9223372036854771712\n";
+    let tree = Tree::new()
+        .file("proc/meminfo", MEMINFO)
+        .file("proc/77/cgroup", "5:cpu,cpuacct:/x\n4:memory:/docker/abc\n0::/x\n")
+        .file("sys/fs/cgroup/memory/memory.limit_in_bytes", no_limit)
+        .file("sys/fs/cgroup/memory/docker/memory.limit_in_bytes", no_limit)
+        .file("sys/fs/cgroup/memory/docker/abc/memory.limit_in_bytes", "500000\n")
+        .file("sys/fs/cgroup/memory/docker/abc/memory.usage_in_bytes", "400000\n")
+        .file("sys/fs/cgroup/memory/docker/abc/memory.failcnt", "3\n")
+        .file(
+            "sys/fs/cgroup/memory/docker/abc/memory.stat",
+            "cache 1\ntotal_cache 90000\ntotal_rss 300000\ntotal_shmem 0\n",
+        );
+    let group = tree.machine().cgroup.unwrap();
+    assert_eq!((group.version, group.limit_bytes, group.used_bytes), (1, Some(500_000), Some(400_000)));
+    assert_eq!(
+        (group.page_cache_bytes, group.anonymous_bytes, group.limit_hits),
+        (Some(90_000), Some(300_000), Some(3))
+    );
+    assert_eq!(group.dirty_bytes, None);
+}
+
+#[test]
+fn a_group_that_can_not_be_seen_is_none_and_one_without_a_limit_has_none() {
+    let outside = Tree::new().file("proc/77/cgroup", "0::/../other\n").file("sys/fs/cgroup/memory.stat", V2_STAT);
+    assert_eq!(outside.machine().cgroup, None);
+    let root = Tree::new().file("proc/77/cgroup", "0::/\n").file("sys/fs/cgroup/unified/memory.stat", V2_STAT);
+    let group = root.machine().cgroup.unwrap();
+    assert_eq!((group.limit_bytes, group.used_bytes, group.anonymous_bytes), (None, None, Some(4096)));
+}
+
+#[test]
+fn the_heap_in_use_is_read_from_the_jvms_own_file() {
+    let longs = [("sun.gc.generation.0.space.0.used", 123), ("sun.gc.generation.0.space.0.capacity", 1000)];
+    let tree = Tree::new()
+        .file("proc/meminfo", MEMINFO)
+        .file("proc/77/status", "NSpid:\t77\t9\n")
+        .file("root/tmp/hsperfdata_kafka/77", "another's")
+        .file("root/tmp/other", "")
+        .link("proc/77/root", "root")
+        .link("proc/77/cwd", "root");
+    let path = tree.0.path().join("root/tmp/hsperfdata_kafka/9");
+    fs::write(&path, hsperfdata::tests::file(&longs, &[])).unwrap();
+    let line = CommandLine::new(vec!["java".to_owned(), "-Xmx1k".to_owned()]);
+    let subject = Subject { pid: 77, heap_flags: Some(HeapFlags::of(&line)), ..Subject::default() };
+    let java = look(&tree.sources(), &subject).java.unwrap();
+    assert_eq!(
+        (java.max_heap_bytes, java.heap_used_bytes, java.heap_committed_bytes),
+        (Some(1024), Some(123), Some(1000))
+    );
+    fs::remove_file(&path).unwrap();
+    assert_eq!(look(&tree.sources(), &subject).java.unwrap().heap_used_bytes, None);
 }

@@ -68,6 +68,12 @@ pub(super) fn thousands(number: impl Into<u128>) -> String {
     grouped
 }
 
+/// A byte count for a sentence: three or four digits and an IEC unit.
+#[must_use]
+pub fn human_bytes(bytes: u64) -> String {
+    human(bytes.into())
+}
+
 /// Three or four digits and an IEC unit; exact below 1 KiB.
 pub(super) fn human(bytes: u128) -> String {
     if bytes == 0 {

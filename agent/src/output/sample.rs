@@ -2,11 +2,11 @@
 
 use crate::report::{
     Attach, DATAGRAM, Egress, EmptyCount, EndedBy, ErrorCount, FileTraffic, KafkaTarget, Listener, LocalPort, Lost,
-    Note, OTHER, OUTBOUND, Report, SCHEMA_VERSION, SizeBucket, Target, Topic, Transfer, Window,
+    Note, OTHER, OUTBOUND, Report, SCHEMA_VERSION, Setting, SizeBucket, Target, Topic, Transfer, Window,
 };
 use crate::{
     advice::Advice,
-    machine::{BlockDevice, LogDir, Machine},
+    machine::{BlockDevice, Cgroup, Java, LogDir, Machine, Memory, OwnMemory},
 };
 
 /// What leaves a log segment by sendfile.
@@ -132,6 +132,7 @@ pub(super) fn broker() -> Report {
                 version: Some("4.1.2".to_owned()),
                 config: Some("/opt/kafka/config/server.properties".to_owned()),
                 log_dirs: vec!["/var/lib/kafka/a".to_owned(), "/var/lib/kafka/b".to_owned()],
+                settings: vec![Setting { key: "num.network.threads", value: "8".to_owned() }],
             }),
         },
         window: Window { start: "2026-10-03T12:00:00.000Z".to_owned(), seconds: 10.004, ended_by: EndedBy::Duration },
@@ -301,7 +302,7 @@ pub(super) fn everything() -> Report {
 }
 
 /// A broker's machine: logs on a RAID 10 of disks that turn, and on another machine.
-fn machine() -> Machine {
+pub(super) fn machine() -> Machine {
     let text = |text: &str| Some(text.to_owned());
     let disk = |name: &str, number: &str| BlockDevice {
         name: name.to_owned(),
@@ -321,6 +322,43 @@ fn machine() -> Machine {
         ..BlockDevice::default()
     };
     Machine {
+        memory: Some(Memory {
+            total_bytes: 33_554_432_000,
+            free_bytes: 419_430_400,
+            page_cache_bytes: 8_388_608_000,
+            anonymous_bytes: 23_068_672_000,
+            shared_bytes: 10_485_760,
+            kernel_bytes: 1_048_576_000,
+            huge_pages_bytes: 0,
+            dirty_bytes: 83_886_080,
+            writeback_bytes: 4_194_304,
+            swap_total_bytes: 2_147_483_648,
+            swap_used_bytes: 1_048_576,
+            swappiness: Some(60),
+            dirty_background_ratio: Some(10),
+            dirty_ratio: Some(20),
+        }),
+        own_memory: Some(OwnMemory { anonymous_bytes: 22_548_578_304, swapped_bytes: 1_048_576 }),
+        cgroup: Some(Cgroup {
+            version: 2,
+            path: "/system.slice/kafka.service".to_owned(),
+            limit_bytes: Some(25_769_803_776),
+            used_bytes: Some(25_769_799_680),
+            page_cache_bytes: Some(2_097_152_000),
+            anonymous_bytes: Some(22_548_578_304),
+            dirty_bytes: Some(83_886_080),
+            writeback_bytes: Some(4_194_304),
+            limit_hits: Some(12_041),
+        }),
+        cache_room_bytes: Some(2_097_156_096),
+        java: Some(Java {
+            version: text("21.0.4"),
+            max_heap_bytes: Some(21_474_836_480),
+            max_heap_from: text("-Xmx20g"),
+            heap_committed_bytes: Some(21_474_836_480),
+            heap_used_bytes: Some(9_663_676_416),
+            collector: text("G1 young collection pauses"),
+        }),
         log_dirs: vec![
             LogDir {
                 path: "/var/lib/kafka/a".to_owned(),

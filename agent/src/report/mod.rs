@@ -16,7 +16,10 @@ pub use build::build;
 pub use listeners::total_egress;
 use serde::Serialize;
 
-use crate::{advice::Advice, machine::Machine};
+use crate::{
+    advice::Advice,
+    machine::{Machine, Subject},
+};
 
 /// Version of the document. It grows when a field changes its meaning or goes away, not when one is added.
 pub const SCHEMA_VERSION: u32 = 1;
@@ -93,6 +96,17 @@ pub struct KafkaTarget {
     pub config: Option<String>,
     /// Log directories, as the broker sees them.
     pub log_dirs: Vec<String>,
+    /// Settings that bear on how it moves bytes, as its configuration sets them. What is not set is Kafka's default.
+    pub settings: Vec<Setting>,
+}
+
+/// A line of a broker's configuration.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Setting {
+    /// Its key: one of a short list, none of which is a secret's.
+    pub key: &'static str,
+    /// Its value.
+    pub value: String,
 }
 
 /// The watched time.
@@ -328,6 +342,8 @@ pub struct Facts {
     pub listeners: Vec<KnownListener>,
     /// Inode numbers of its log directories, as far as they could be read.
     pub log_dir_inodes: BTreeSet<u64>,
+    /// Whose machine to look at, and where.
+    pub subject: Subject,
     /// What it runs on; `None` where that was not looked at.
     pub machine: Option<Machine>,
     /// Whether it has io_uring instances; `None` if that could not be seen.

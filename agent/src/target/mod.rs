@@ -14,6 +14,7 @@ pub use launcher::java_main;
 pub use pidfd::Pidfd;
 pub(crate) use root::Root;
 pub use sockets::listening_ports;
+pub(crate) use surroundings::java_version;
 pub use surroundings::{Surroundings, surroundings};
 
 /// `PF_KTHREAD` of `include/linux/sched.h`, in the flags of `/proc/PID/stat`.

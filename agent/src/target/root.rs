@@ -80,8 +80,14 @@ impl Root {
 
     /// Names in a directory.
     pub(crate) fn names(&self, path: &str) -> io::Result<Vec<String>> {
+        self.first_names(path, usize::MAX)
+    }
+
+    /// The same, of a directory that may hold any number of them: the first `most`.
+    pub(crate) fn first_names(&self, path: &str, most: usize) -> io::Result<Vec<String>> {
         let fd = self.open(path, OFlags::RDONLY | OFlags::DIRECTORY)?;
         let entries = rustix::fs::Dir::read_from(&fd)?;
-        Ok(entries.filter_map(Result::ok).map(|entry| entry.file_name().to_string_lossy().into_owned()).collect())
+        let entries = entries.take(most).filter_map(Result::ok);
+        Ok(entries.map(|entry| entry.file_name().to_string_lossy().into_owned()).collect())
     }
 }

@@ -68,7 +68,7 @@ fn paths(cgroups: &str) -> impl Iterator<Item = &str> {
 }
 
 /// `JAVA_VERSION="17.0.12"` in the file `release` of the Java whose `bin/java` runs.
-fn java_version(proc: &Path, pid: u32) -> Option<String> {
+pub(crate) fn java_version(proc: &Path, pid: u32) -> Option<String> {
     let executable = fs::read_link(proc.join(pid.to_string()).join("exe")).ok()?;
     let home = executable.parent()?.parent()?;
     let release = Root::of(proc, pid).ok()?.read(home.join("release").to_str()?).ok()?;

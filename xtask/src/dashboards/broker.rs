@@ -6,6 +6,7 @@ use super::{
     board::{Board, annotation},
     colour::{BAD, COPIED, GOOD, RECEIVED, UNKNOWN, ZERO_COPY},
     fleet::{IDLE, gauge},
+    machine,
     panel::{Panel, unit},
     query::{
         CARRIED, EGRESS, LISTENER, TARGET, TOPIC_BYTES, amplification, and, egress, rate, ratio, share, sum, sum_of,
@@ -42,6 +43,7 @@ pub(super) fn board() -> Board {
             ("In which system calls?", calls()),
             ("How large are the calls?", sizes()),
             ("What comes in?", ingress()),
+            ("What does it run on?", machine::machine()),
             ("Which process is it?", process()),
         ],
     }

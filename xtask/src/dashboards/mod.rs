@@ -11,6 +11,7 @@ mod colour;
 mod fleet;
 mod health;
 pub(crate) mod live;
+mod machine;
 mod panel;
 mod query;
 pub(crate) mod screenshots;

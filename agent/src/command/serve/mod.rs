@@ -5,7 +5,7 @@ mod reload;
 
 use std::{
     ffi::OsString,
-    path::PathBuf,
+    path::{Path, PathBuf},
     sync::{Arc, Mutex, MutexGuard, PoisonError, atomic::Ordering},
     time::{Duration, Instant},
 };
@@ -23,6 +23,7 @@ use crate::{
     error::{Error, Status},
     fleet::{Fleet, Limits, TopicPolicy},
     log::{self, Lost},
+    machine::{self, Sources},
     privileges,
     probe::{Capacity, Probe, ProbeError},
     serve::{
@@ -39,6 +40,8 @@ use reload::Reload;
 const PROC: &str = "/proc";
 /// How often to look how full the maps are: counting a map's entries means to read them all.
 const LOOK_AT_MAPS: Duration = Duration::from_secs(30);
+/// How often to look at what the targets run on.
+const LOOK_AT_MACHINES: Duration = Duration::from_secs(10);
 /// How often to say in the log what clients did wrong.
 const TELL_TROUBLES: Duration = Duration::from_secs(10);
 /// Samples in the window of the ratios.
@@ -127,6 +130,7 @@ async fn run_service(arguments: Vec<OsString>, settings: Settings, lost: Lost) -
         () = follow::follow(search.clone(), &fleet, &stats) => {}
         () = sample(search, &fleet, &stats) => {}
         () = regularly(LOOK_AT_MAPS, &fleet, |fleet| fleet.make_room_in_maps(Instant::now())) => {}
+        () = look_at_machines(&fleet) => {}
         () = tell_troubles(&web) => {}
         () = hangups(hangup, &reload, &web) => {}
         ended = end() => ended?,
@@ -162,7 +166,8 @@ fn limits(options: &cli::Serve) -> Limits {
         deny: options.deny.clone(),
         aggregate: options.aggregate,
     };
-    Limits { topics, listeners: options.listeners, window: options.window, ..Limits::default() }
+    let machine = !options.without.contains(&cli::Part::Machine);
+    Limits { topics, listeners: options.listeners, window: options.window, machine, ..Limits::default() }
 }
 
 /// Metrics of zctrace's own process.
@@ -172,6 +177,27 @@ fn own_process() -> Registry {
         tracing::warn!(%error, "there will be no metrics of zctrace's own process");
     }
     registry
+}
+
+/// Looks at what the targets run on, now and then, for as long as it is awaited. No scrape waits for that.
+async fn look_at_machines(fleet: &Arc<Mutex<Fleet>>) {
+    let mut tick = interval(LOOK_AT_MACHINES);
+    tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        tick.tick().await;
+        let fleet = Arc::clone(fleet);
+        let look = move || {
+            let sources = Sources::new(Path::new(PROC));
+            let subjects = lock(&fleet).subjects();
+            for (name, life, subject) in subjects {
+                let machine = machine::look(&sources, &subject);
+                lock(&fleet).note_machine(&name, life, machine);
+            }
+        };
+        if let Err(error) = tokio::task::spawn_blocking(look).await {
+            tracing::error!(%error, "what the targets run on could not be looked at");
+        }
+    }
 }
 
 /// Says in the log what clients did wrong, now and then, for as long as it is awaited.

@@ -88,6 +88,21 @@ metrics! {
         "Topic-partitions without a series of their own, whose bytes are in the topic (other).";
     FOLDED_LISTENERS: Gauge "zctrace_folded_listeners" ["target"]
         "Listeners without series of their own, whose bytes are in the listener (other).";
+    ADVICE: Gauge "zctrace_advice" ["target" "id"]
+        "1 for each thing that could be better, by the word that the report's advice has for it.";
+    HOST_MEMORY: Gauge "zctrace_host_memory_bytes" ["kind"]
+        "Memory of the host by what has it: total, free, page_cache, anonymous (heaps), shared, kernel, huge_pages, and of these dirty and writeback; swap_used.";
+    CGROUP_MEMORY: Gauge "zctrace_cgroup_memory_bytes" ["target" "kind"]
+        "Memory of the target's control group: limit, used, and of that page_cache, anonymous, dirty, writeback. The page cache counts against the limit.";
+    JAVA_HEAP: Gauge "zctrace_java_heap_bytes" ["target" "kind"]
+        "The Java heap: max, committed (taken from the system), used (at the last collection).";
+    CACHE_ROOM: Gauge "zctrace_page_cache_room_bytes" ["target"]
+        "What the page cache has or could take at once: of the host's and, under a limit, of the control group's, the less.";
+    SWAPPED: Gauge "zctrace_swapped_bytes" ["target"]
+        "Bytes of the target's own memory that are in swap.";
+    LOG_DIR_INFO: Gauge "zctrace_log_dir_info"
+        ["target" "path" "file_system" "source" "network" "raid" "rotational" "scheduler"]
+        "A log directory and what it lies on; rotational and scheduler are of the last device below it. Always 1.";
     LOST_UPDATES: Counter "zctrace_lost_updates_total" ["target"]
         "Updates that found a map full. Their bytes are in the totals, as (other).";
     OTHER_BYTES: Counter "zctrace_other_bytes_total" ["target"]

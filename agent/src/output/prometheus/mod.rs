@@ -1,5 +1,6 @@
 //! The exposition: every target's Report as Prometheus reads it.
 
+mod machine;
 mod metrics;
 #[cfg(test)]
 pub(crate) mod tests;
@@ -108,6 +109,7 @@ pub fn render(views: &[View], own: &Own, out: &mut String) {
     egress(&mut text, views);
     ratios(&mut text, views, own);
     topics(&mut text, views);
+    machine::render(&mut text, views);
     losses(&mut text, views);
     zctrace(&mut text, own);
 }

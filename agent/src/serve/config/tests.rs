@@ -4,7 +4,7 @@ use std::{fs, time::Duration};
 use proptest::prelude::*;
 
 use super::*;
-use crate::cli::{Discover, LogFormat};
+use crate::cli::{Discover, LogFormat, Part};
 
 /// The command line `zctrace serve --config.file FILE` with more behind it.
 fn command_line(text: &str, more: &[&str]) -> (tempfile::TempDir, Vec<OsString>) {
@@ -43,6 +43,7 @@ web.telemetry-path: /m
 web.config.file: web.yml
 attach: raw
 log-format: json
+without: [machine]
 ";
 
 #[test]
@@ -59,6 +60,7 @@ fn every_flag_is_a_key() {
     assert_eq!(options.listen.len(), 2);
     assert_eq!((options.telemetry_path.as_str(), options.web_config), ("/m", Some("web.yml".into())));
     assert_eq!(options.log_format, LogFormat::Json);
+    assert_eq!(options.without, [Part::Machine]);
     // No flag is forgotten above.
     for argument in file::flags().get_arguments().filter_map(|argument| argument.get_long()) {
         let is_key = EVERYTHING.lines().any(|line| line.starts_with(&format!("{argument}:")));

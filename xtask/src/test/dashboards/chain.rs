@@ -22,7 +22,7 @@ const STEP: u64 = 5;
 const SCRAPED: Duration = Duration::from_secs(8);
 
 /// Queries that can't have data here (panel, legend), and why.
-const EXCUSED: [(&str, &str, &str); 11] = [
+const EXCUSED: [(&str, &str, &str); 13] = [
     ("Sent, by path", "Undetermined", "Kafka does not use MSG_ZEROCOPY"),
     ("Copied, now and a week ago", "a week ago", "it began a minute ago"),
     ("Copied, the ten largest brokers", "all others", "there is one broker"),
@@ -33,6 +33,12 @@ const EXCUSED: [(&str, &str, &str); 11] = [
     ("Empty calls", "{{syscall}}", "whether a call moves nothing depends on who closes a connection"),
     ("Configuration changes, by outcome", "configuration: {{result}}", "there is no configuration file"),
     ("Configuration changes, by outcome", "web configuration: {{result}}", "there is no web configuration"),
+    ("What could be better", "{{id}}", "the machine may give no reason for advice"),
+    (
+        "Heap, limit, and room for the page cache",
+        "group {{kind}} of {{target}}",
+        "there may be no memory control group",
+    ),
     ("Configuration to look after", "", "there is no configuration file"),
 ];
 

@@ -11,11 +11,10 @@ mod program;
 
 use aya_ebpf::{
     EbpfContext,
-    helpers::generated::{bpf_get_current_task_btf, bpf_task_pt_regs},
     macros::{btf_tracepoint, fexit, tracepoint},
     programs::{BtfTracePointContext, FExitContext, TracePointContext},
 };
-use program::{exit::on_exit, maps::PROGRAMS, preempt, resolve};
+use program::{exit::on_exit, maps::PROGRAMS, preempt, resolve, task};
 
 /// Leg `raw`: the BTF-typed raw tracepoint at the exit of every system call.
 #[btf_tracepoint(function = "sys_exit")]
@@ -23,7 +22,7 @@ use program::{exit::on_exit, maps::PROGRAMS, preempt, resolve};
 fn raw_sys_exit(ctx: BtfTracePointContext) -> i32 {
     let regs: *const u8 = ctx.arg(0);
     let ret: i64 = ctx.arg(1);
-    on_exit(ret, || regs);
+    preempt::alone(|| on_exit(ret, || regs));
     0
 }
 
@@ -35,8 +34,7 @@ fn tracepoint_sys_exit(ctx: TracePointContext) -> u32 {
     const RESULT: usize = 16;
     // SAFETY: the verifier checks the read of the tracepoint's record.
     let ret = unsafe { *ctx.as_ptr().cast::<u8>().add(RESULT).cast::<i64>() };
-    // SAFETY: both helpers only return pointers into the running task.
-    on_exit(ret, || unsafe { bpf_task_pt_regs(bpf_get_current_task_btf()) as *const u8 });
+    preempt::alone(|| on_exit(ret, task::saved_registers));
     0
 }
 

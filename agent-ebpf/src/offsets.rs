@@ -20,6 +20,11 @@ pub struct Offsets {
     pub task_start_boottime: u32,
     pub task_thread_pid: u32,
     pub task_files: u32,
+    /// `task_struct.se.cfs_rq`, and the way from there to the task that a CPU runs: for
+    /// [`Features::run_queue`](crate::Features::run_queue).
+    pub task_cfs_rq: u32,
+    pub cfs_rq_rq: u32,
+    pub rq_curr: u32,
     pub pid_level: u32,
     pub pid_numbers: u32,
     pub upid_size: u32,
@@ -50,4 +55,6 @@ pub struct Offsets {
     pub id_inode: u32,
     pub id_socket: u32,
     pub id_inet_sock: u32,
+    pub id_rq: u32,
+    pub id_task: u32,
 }

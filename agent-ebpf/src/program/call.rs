@@ -8,9 +8,9 @@ use super::{
 };
 
 /// x32 marks its call numbers with this bit (`arch/x86/include/uapi/asm/unistd.h`, `__X32_SYSCALL_BIT`).
-const X32_BIT: u64 = 0x4000_0000;
+const X32_BIT: u32 = 0x4000_0000;
 /// Bits of the numbers themselves, of which there are about 550.
-const X32_NUMBERS: u64 = 0x3ff;
+const X32_NUMBERS: u32 = 0x3ff;
 
 /// A call at its exit.
 pub(crate) struct Call {
@@ -27,8 +27,9 @@ impl Call {
     /// Decodes the call that `task` is leaving, but for its arguments.
     #[inline(always)]
     pub(crate) fn decode(task: *const u8, regs: *const u8) -> Self {
+        // `orig_ax` has eight bytes, of which the kernel too looks at the lower four; arm64's `syscallno` has four.
         // SAFETY: the registers are typed to the verifier.
-        let nr = unsafe { load::<u64>(regs, offset!(pt_regs_nr)) };
+        let nr = unsafe { load::<u32>(regs, offset!(pt_regs_nr)) };
         let status = near::<u32>(task, offset!(task_compat_status)).unwrap_or(0);
         let compat = status & offset!(task_compat_bit) as u32 != 0;
         // `rt_sigreturn` leaves -1 here: the registers are those of the interrupted code by now.

@@ -1,11 +1,5 @@
 //! What happens at the exit of a system call, on every leg.
 
-use agent_ebpf::{
-    Class, Counter, Endpoint, FLAG_MSG_ZEROCOPY, FLAG_TLS, Syscall, TARGET_BUCKETS, TARGET_PROBES, Target,
-    syscall::{CONTROL_IO_URING_ENTER, CONTROL_LISTEN, NOT_COUNTED},
-};
-use aya_ebpf::helpers::bpf_get_current_pid_tgid;
-
 use super::{
     account::{self, Ends},
     call::Call,
@@ -15,7 +9,11 @@ use super::{
     messages,
     object::{Object, is_writable},
     read::{near, user},
-    task::running_task,
+    task::{running, running_task, thread_ids},
+};
+use agent_ebpf::{
+    Class, Counter, Endpoint, FLAG_MSG_ZEROCOPY, FLAG_TLS, Syscall, TARGET_BUCKETS, TARGET_PROBES, Target,
+    syscall::{CONTROL_IO_URING_ENTER, CONTROL_LISTEN, NOT_COUNTED},
 };
 
 // include/linux/socket.h
@@ -24,10 +22,10 @@ const MSG_ZEROCOPY: u64 = 0x400_0000;
 /// Counts the call that is returning `ret`, if a target made it. Most calls of a host end at the first `return`.
 #[inline(always)]
 pub(crate) fn on_exit(ret: i64, regs: impl FnOnce() -> *const u8) {
-    let ids = bpf_get_current_pid_tgid();
-    let Some(target) = target((ids >> 32) as u32) else { return };
+    let Some((tgid, task)) = running() else { return };
+    let Some(target) = target(tgid) else { return };
     let slot = target.slot as u32;
-    let task = running_task();
+    let task = task.unwrap_or_else(running_task);
     let regs = regs();
     let mut call = Call::decode(task, regs);
     if call.x32 {
@@ -54,7 +52,7 @@ pub(crate) fn on_exit(ret: i64, regs: impl FnOnce() -> *const u8) {
         CONTROL_IO_URING_ENTER => count(slot, Counter::IoUringEnters, 1),
         counted => {
             if let Some(syscall) = Syscall::from_u8(counted.wrapping_sub(1)) {
-                on_counted(task, slot, ids, &call, syscall, ret);
+                on_counted(task, slot, thread_ids(task), &call, syscall, ret);
             }
         }
     }

@@ -1,8 +1,36 @@
 //! The running task.
 
-use aya_ebpf::helpers::generated::{bpf_get_current_task, bpf_get_current_task_btf};
+use aya_ebpf::helpers::{
+    bpf_get_current_pid_tgid,
+    generated::{bpf_get_current_task, bpf_get_current_task_btf, bpf_task_pt_regs},
+};
 
-use super::globals::has;
+use super::{
+    globals::{has, offset},
+    maps::RUN_QUEUE,
+    read::{cast, far, near},
+};
+
+/// Thread-group id of the running task, in the initial PID namespace, and the task itself where finding the one finds the
+/// other.
+#[inline(always)]
+pub(crate) fn running() -> Option<(u32, Option<*const u8>)> {
+    if has(|features| &features.run_queue) {
+        let task = of_run_queue()?;
+        return Some((far::<u32>(task, offset!(task_tgid))?, Some(task)));
+    }
+    Some(((bpf_get_current_pid_tgid() >> 32) as u32, None))
+}
+
+/// What the kernel calls the thread: its id in the lower half, its thread group's in the upper one.
+#[inline(always)]
+pub(crate) fn thread_ids(task: *const u8) -> u64 {
+    if has(|features| &features.run_queue) {
+        let (tgid, tid) = (far::<u32>(task, offset!(task_tgid)), far::<u32>(task, offset!(task_pid)));
+        return (tgid.unwrap_or(0) as u64) << 32 | tid.unwrap_or(0) as u64;
+    }
+    bpf_get_current_pid_tgid()
+}
 
 /// `struct task_struct *`, for [`super::read::near`].
 #[inline(always)]
@@ -14,4 +42,38 @@ pub(crate) fn running_task() -> *const u8 {
         // SAFETY: as above.
         unsafe { bpf_get_current_task() as *const u8 }
     }
+}
+
+/// `rq->curr` of this CPU, which is the running task whenever it runs (kernel/sched/core.c) and cannot be preempted. A
+/// task's `se.cfs_rq` leads to the run queue that it is on, whatever its scheduling class (`set_task_rq`,
+/// kernel/sched/sched.h).
+#[inline(always)]
+fn of_run_queue() -> Option<*const u8> {
+    let known = RUN_QUEUE.get_ptr_mut(0)?;
+    // SAFETY: this CPU's own value.
+    let address = unsafe { *known };
+    if address != 0 {
+        return current_of(address);
+    }
+    let task = running_task();
+    let address = far::<u64>(near::<*const u8>(task, offset!(task_cfs_rq))?, offset!(cfs_rq_rq))?;
+    // Believed only once it has been seen to be right.
+    if current_of(address)? == task {
+        // SAFETY: as above.
+        unsafe { *known = address };
+    }
+    Some(cast(task, offset!(id_task)))
+}
+
+#[inline(always)]
+fn current_of(run_queue: u64) -> Option<*const u8> {
+    far::<*const u8>(cast(run_queue as *const u8, offset!(id_rq)), offset!(rq_curr))
+}
+
+/// `struct pt_regs *` that the running task's system call saved. A tracepoint's own context begins with other registers:
+/// those of the function that called the program (`perf_fetch_caller_regs`, kernel/trace/trace_syscalls.c).
+#[inline(always)]
+pub(crate) fn saved_registers() -> *const u8 {
+    // SAFETY: both helpers only return pointers into the running task.
+    unsafe { bpf_task_pt_regs(bpf_get_current_task_btf()) as *const u8 }
 }

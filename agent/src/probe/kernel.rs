@@ -29,6 +29,8 @@ pub struct KernelFacts {
     pub lockdown: bool,
     /// Whether a thread can be preempted inside the kernel.
     pub preemption: Preemption,
+    /// Its version's first two numbers.
+    pub version: (u32, u32),
 }
 
 /// Whether a thread can be preempted inside the kernel.
@@ -53,6 +55,7 @@ impl KernelFacts {
         trampolines: true,
         lockdown: false,
         preemption: Preemption::Never,
+        version: (6, 18),
     };
 
     /// A kernel that allows nothing.
@@ -65,6 +68,7 @@ impl KernelFacts {
         trampolines: false,
         lockdown: true,
         preemption: Preemption::Unknown,
+        version: (4, 19),
     };
 
     /// Of the running kernel, whose types are `layout`.
@@ -73,6 +77,7 @@ impl KernelFacts {
             syscall_tracepoints: has_tracepoint("sys_exit_read"),
             lockdown: fs::read_to_string("/sys/kernel/security/lockdown").is_ok_and(|modes| is_locked_down(&modes)),
             preemption: preemption(&PreemptionSources::of_this_machine()),
+            version: version(&rustix::system::uname().release().to_string_lossy()),
             ..Self::of_types(layout)
         }
     }
@@ -87,21 +92,37 @@ impl KernelFacts {
             trampolines: layout.has_function("bpf_trampoline_link_prog"),
             lockdown: false,
             preemption: Preemption::Unknown,
+            version: (0, 0),
         }
+    }
+
+    /// Whether another thread can run on this CPU while a thread is in the hook of this leg.
+    ///
+    /// From Linux 6.13 on the tracepoints of system calls may fault, and their programs no longer run with preemption
+    /// disabled. The kernel then does not run a program on a CPU on which it is under way (`prog->active`,
+    /// kernel/trace/bpf_trace.c and kernel/bpf/trampoline.c): that call is missed, and only counted as such.
+    pub(super) fn preemptible(&self, leg: Leg) -> bool {
+        self.preemption != Preemption::Never && (leg == Leg::Fexit || self.version >= (6, 13))
     }
 }
 
+/// `uname -r`: `6.12.118+deb13-cloud-amd64`.
+fn version(release: &str) -> (u32, u32) {
+    let mut numbers = release.split(|c: char| !c.is_ascii_digit()).map(|number| number.parse().unwrap_or(0));
+    (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0))
+}
+
 /// What the program may do on a kernel with these types, hooked by this leg. `fetch` is not told by types.
-pub(super) fn features(layout: &Layout, leg: Leg, preemption: Preemption, fetch: bool) -> Features {
+pub(super) fn features(layout: &Layout, leg: Leg, facts: &KernelFacts, fetch: bool) -> Features {
     let casts = layout.has_function(KFUNC_CAST.name);
-    // A tracepoint's programs run with preemption disabled, or, on kernels where that is no longer so, are not run again on
-    // this CPU until they are through (`prog->active`, kernel/trace/bpf_trace.c).
-    let preemptible = leg == Leg::Fexit && preemption != Preemption::Never;
+    let preemptible = facts.preemptible(leg);
     let disable_preemption = preemptible && layout.has_function(KFUNC_PREEMPT_DISABLE.name);
+    let exclusive = !preemptible || disable_preemption;
     Features {
         typed_task: u32::from(layout.has_function("bpf_get_current_task_btf")),
         casts: u32::from(casts),
-        exclusive: u32::from(!preemptible || disable_preemption),
+        exclusive: u32::from(exclusive),
+        run_queue: u32::from(casts && exclusive && layout.run_queue().is_ok()),
         fetch: u32::from(fetch),
         disable_preemption: u32::from(disable_preemption),
     }
@@ -210,6 +231,27 @@ mod tests {
         for (sources, expected) in cases {
             assert_eq!(preemption(&sources), expected, "{sources:?}");
         }
+    }
+
+    #[test]
+    fn what_can_be_preempted_depends_on_the_leg_and_the_version() {
+        use Leg::{Fexit, Raw, Tracepoint};
+        let of = |preemption, release| KernelFacts { preemption, version: version(release), ..KernelFacts::ALL };
+        for (release, preemption, expected) in [
+            ("7.3.4+deb13-cloud-amd64", Preemption::Possible, [true, true, true]),
+            ("6.13", Preemption::Unknown, [true, true, true]),
+            ("6.18.5-1", Preemption::Never, [false, false, false]),
+            ("6.12.118+deb13-cloud-amd64", Preemption::Possible, [true, false, false]),
+            ("5.10.0-46-cloud-amd64", Preemption::Unknown, [true, false, false]),
+        ] {
+            let facts = of(preemption, release);
+            assert_eq!(
+                [Fexit, Raw, Tracepoint].map(|leg| facts.preemptible(leg)),
+                expected,
+                "{release} {preemption:?}"
+            );
+        }
+        assert_eq!(version("no number"), (0, 0));
     }
 
     #[test]

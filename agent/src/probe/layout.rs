@@ -102,7 +102,25 @@ impl Layout {
             id_inode: self.id("inode")?,
             id_socket: self.id("socket")?,
             id_inet_sock: self.id("inet_sock")?,
-            ..registers
+            id_task: self.id("task_struct")?,
+            pt_regs_nr: registers.pt_regs_nr,
+            pt_regs_args: registers.pt_regs_args,
+            pt_regs_compat_args: registers.pt_regs_compat_args,
+            task_compat_status: registers.task_compat_status,
+            task_compat_bit: registers.task_compat_bit,
+            ..self.run_queue().unwrap_or_default()
+        })
+    }
+
+    /// The way to a CPU's run queue and the task that runs there: a kernel without it is asked by helpers.
+    pub(super) fn run_queue(&self) -> Result<Offsets, ProbeError> {
+        let at = |structure, member| self.offset(structure, member);
+        Ok(Offsets {
+            task_cfs_rq: at("task_struct", "se.cfs_rq")?,
+            cfs_rq_rq: at("cfs_rq", "rq")?,
+            rq_curr: at("rq", "curr")?,
+            id_rq: self.id("rq")?,
+            ..Offsets::default()
         })
     }
 

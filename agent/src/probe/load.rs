@@ -49,9 +49,7 @@ pub(super) fn attach(choice: LegChoice, capacity: Capacity) -> Result<(Ebpf, Leg
     for candidate in candidates {
         match attach_candidate(&kernel, &candidate, capacity) {
             Ok((ebpf, note)) => {
-                let release = rustix::system::uname();
-                let release = release.release().to_string_lossy();
-                let note = format!("{note}{}", leg::warning(candidate.leg, kernel.facts.preemption, &release));
+                let note = format!("{note}{}", leg::warning(candidate.leg, &kernel.facts));
                 return Ok((ebpf, candidate.leg, reason(&candidate, refused.as_ref(), &note)));
             }
             // What is forbidden to one leg is forbidden to the others, but for trampolines, which lockdown forbids alone.
@@ -68,7 +66,7 @@ pub(super) fn attach(choice: LegChoice, capacity: Capacity) -> Result<(Ebpf, Leg
 }
 
 fn attach_candidate(kernel: &Kernel, candidate: &Candidate, capacity: Capacity) -> Result<(Ebpf, String), ProbeError> {
-    let features = kernel::features(&kernel.layout, candidate.leg, kernel.facts.preemption, kernel.fetch);
+    let features = kernel::features(&kernel.layout, candidate.leg, &kernel.facts, kernel.fetch);
     let mut ebpf = load(kernel, &features, capacity)?;
     load_resolver(&mut ebpf, &kernel.btf)?;
     let note = attach::attach(&mut ebpf, &kernel.layout, &kernel.btf, candidate.leg)?;

@@ -1,10 +1,13 @@
-//! What one scrape allocates: `scrape_cost PID ROUNDS` watches a process, makes its `/metrics` as `zctrace serve` does, and
-//! prints a JSON object. `cargo xtask bench serve` runs it. Every allocation of the process goes through the counting
-//! allocator below, so that it needs privileges, but no service and no client.
+//! What one scrape allocates: `scrape_cost PID ROUNDS` watches a process, answers itself for `/metrics` as `zctrace serve`
+//! does, and prints a JSON object. `cargo xtask bench serve` runs it. Every allocation of the process goes through the
+//! counting allocator below: those of the web server, too, from the request to the answer's last byte. The client's part
+//! allocates nothing.
 #![allow(clippy::print_stdout)]
 
 use std::{
     alloc::{GlobalAlloc, Layout, System},
+    io::{self, Read as _, Write as _},
+    net::{SocketAddr, TcpStream},
     path::Path,
     sync::{
         Arc, Mutex,
@@ -14,13 +17,14 @@ use std::{
 };
 
 use prometheus::{Registry, TextEncoder, proto};
+use tokio::net::TcpListener;
 use zctrace::{
     error::Error,
     fleet::{Fleet, Limits, TopicPolicy, View},
     probe::{Capacity, LegChoice, Probe},
     serve::{
         Pages, Stats,
-        web::{Site, WebHandle, WebStats},
+        web::{self, WebHandle, WebStats},
     },
     target,
 };
@@ -93,38 +97,49 @@ fn main() -> Result<(), Error> {
     let probe = Probe::attach(LegChoice::Auto, Capacity::default())?;
     let mut fleet = Fleet::new(probe, "/proc".into(), Limits { topics, ..Limits::default() });
     fleet.admit("kafka-1", &target::inspect(Path::new("/proc"), pid)?)?;
-    let pages = Pages {
+    let pages = Arc::new(Pages {
         fleet: Arc::new(Mutex::new(fleet)),
         stats: Arc::new(Stats::default()),
         web: Arc::new(WebHandle::new(None, Arc::new(WebStats::default()))?),
         registry: Registry::new(),
         telemetry_path: "/metrics".to_owned(),
         attach: Duration::ZERO,
-    };
+    });
+    let mut client = Client::new(serve(&pages).map_err(|error| Error::Other(error.to_string()))?)?;
     // The target moves its bytes now: a line on standard input says that it has.
     println!("watching");
     let mut line = String::new();
-    std::io::stdin().read_line(&mut line)?;
-    // What is made once, at the first scrape, is no garbage.
-    let _ = pages.get("/metrics");
-    let mut scrapes = Vec::new();
-    let mut bytes = 0;
-    for _ in 0..rounds {
-        let (cost, response) = cost(|| pages.get("/metrics"));
-        bytes = response.map_or(0, |response| response.body.len());
-        scrapes.push(cost);
-    }
+    io::stdin().read_line(&mut line)?;
+    let mut scrapes = |headers: &str| -> io::Result<(Vec<Cost>, usize)> {
+        // What is made once, at the first scrape, is no garbage.
+        let mut bytes = client.get(headers)?;
+        let mut costs = Vec::new();
+        for _ in 0..rounds {
+            let (cost, body) = cost(|| client.get(headers));
+            (bytes, _) = (body?, costs.push(cost));
+        }
+        Ok((costs, bytes))
+    };
+    let (gzip, gzip_body) = scrapes("Accept-Encoding: gzip\r\n")?;
+    let (plain, plain_body) = scrapes("")?;
     let processors: Vec<_> = [2, 8, 32]
-        .map(|processors| (processors, (0..5).map(|_| simulated(&pages, processors)).collect::<Vec<_>>()))
+        .map(|processors| (processors, (0..5).map(|_| simulated(&pages, &mut client, processors)).collect::<Vec<_>>()))
         .into();
-    let views = pages.fleet.lock().map_err(|error| Error::Other(error.to_string()))?.views()?;
-    let (crate_cost, _) = cost(|| as_metric_families(&views));
-    let list = |of: fn(&Cost) -> f64| scrapes.iter().map(of).collect::<Vec<_>>();
+    let fleet = pages.fleet.lock().map_err(|error| Error::Other(error.to_string()))?;
+    let (crate_cost, _) = cost(|| as_metric_families(fleet.views()));
+    drop(fleet);
+    let list = |costs: &[Cost], of: fn(&Cost) -> f64| costs.iter().map(of).collect::<Vec<_>>();
+    let of = |costs: &[Cost], body: usize| {
+        serde_json::json!({
+            "allocated": list(costs, |cost| cost.allocated as f64),
+            "peak": list(costs, |cost| cost.peak as f64),
+            "seconds": list(costs, |cost| cost.seconds),
+            "body": body,
+        })
+    };
     let result = serde_json::json!({
-        "allocated": list(|cost| cost.allocated as f64),
-        "peak": list(|cost| cost.peak as f64),
-        "seconds": list(|cost| cost.seconds),
-        "body": bytes,
+        "gzip": of(&gzip, gzip_body),
+        "plain": of(&plain, plain_body),
         "metric_families_allocated": crate_cost.allocated,
         "metric_families_peak": crate_cost.peak,
         "processors": processors,
@@ -133,21 +148,85 @@ fn main() -> Result<(), Error> {
     Ok(())
 }
 
+/// Answers as the service does, on a thread of its own.
+fn serve(pages: &Arc<Pages>) -> io::Result<SocketAddr> {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0")?;
+    listener.set_nonblocking(true)?;
+    let address = listener.local_addr()?;
+    let (site, web) = (Arc::clone(pages), Arc::clone(&pages.web));
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().max_blocking_threads(8).build()?;
+    std::thread::spawn(move || {
+        runtime.block_on(async move {
+            let listener = TcpListener::from_std(listener)?;
+            let never = std::future::pending();
+            web::serve(vec![listener], web, site, web::Limits::default(), never).await.map_err(io::Error::other)
+        })
+    });
+    Ok(address)
+}
+
+/// A client that keeps its connection and its buffer.
+struct Client {
+    stream: TcpStream,
+    buffer: Vec<u8>,
+}
+
+impl Client {
+    fn new(address: SocketAddr) -> io::Result<Self> {
+        Ok(Self { stream: TcpStream::connect(address)?, buffer: vec![0; 1 << 16] })
+    }
+
+    /// Reads `/metrics` to its end; returns the length of its body.
+    fn get(&mut self, headers: &str) -> io::Result<usize> {
+        let broken = || io::Error::other("no answer");
+        let mut request = io::Cursor::new(&mut self.buffer[..]);
+        write!(request, "GET /metrics HTTP/1.1\r\nHost: x\r\n{headers}\r\n")?;
+        let length = usize::try_from(request.position()).map_err(io::Error::other)?;
+        self.stream.write_all(&self.buffer[..length])?;
+        let mut read = 0;
+        let end = loop {
+            let more = self.stream.read(&mut self.buffer[read..])?;
+            read += more;
+            let end = self.buffer[..read].windows(4).position(|four| four == b"\r\n\r\n");
+            if let Some(end) = end {
+                break end;
+            } else if more == 0 {
+                return Err(broken());
+            }
+        };
+        let head = std::str::from_utf8(&self.buffer[..end]).map_err(io::Error::other)?;
+        let length = head.lines().find_map(|line| line.strip_prefix("content-length: ")).ok_or_else(broken)?;
+        let length: usize = length.parse().map_err(io::Error::other)?;
+        if !head.starts_with("HTTP/1.1 200") {
+            return Err(io::Error::other("an answer that is no 200"));
+        }
+        let mut left = length.saturating_sub(read - end - 4);
+        while left > 0 {
+            let more = self.stream.read(&mut self.buffer)?;
+            if more == 0 {
+                return Err(broken());
+            }
+            left = left.saturating_sub(more);
+        }
+        Ok(length)
+    }
+}
+
 /// Seconds of a scrape for which the maps are read as often as would bring the values of so many processors, if this
 /// machine had two.
-fn simulated(pages: &Pages, processors: u32) -> f64 {
+fn simulated(pages: &Pages, client: &mut Client, processors: u32) -> f64 {
     let (cost, _) = cost(|| {
         for _ in 1..processors / 2 {
             let mut fleet = pages.fleet.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-            let _ = fleet.views();
+            let _ = fleet.read();
         }
-        pages.get("/metrics")
+        client.get("Accept-Encoding: gzip\r\n")
     });
     cost.seconds
 }
 
 /// The topics alone as a Collector of the `prometheus` crate would give them, and their text.
-fn as_metric_families(views: &[View]) -> usize {
+fn as_metric_families<'a>(views: impl Iterator<Item = &'a View>) -> usize {
     let label = |name: &str, value: &str| {
         let mut label = proto::LabelPair::default();
         label.set_name(name.to_owned());

@@ -1,7 +1,7 @@
 //! What the maps held at one moment, and the difference of two moments. Pure: reading is `probe`'s, meaning is
 //! `report`'s. Serialisable, so that a recorded one can be tested without a kernel.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
 use agent_ebpf::{Counter, Endpoint, FileBytes, InodeKey, SIZE_BUCKETS, Syscall, Tally};
 use serde::{Deserialize, Serialize};
@@ -106,10 +106,10 @@ pub struct File {
     /// The directory it was opened in.
     pub directory: InodeKey,
     /// Its name when first seen; empty where it could not be read. Bytes that are not UTF-8 are replaced.
-    pub name: String,
+    pub name: Arc<str>,
     /// What left through sockets, by port: a listener's, or one of the contract's `PORT_*` values.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    pub sent: BTreeMap<u32, Sent>,
+    #[serde(default, skip_serializing_if = "SentByPort::is_empty")]
+    pub sent: SentByPort,
 }
 
 /// What of a file left through the sockets of one port.
@@ -141,11 +141,80 @@ impl std::ops::AddAssign for Sent {
     }
 }
 
+/// What of a file left through sockets, by port. Nearly always there is one port: a list takes a tenth of a tree's memory.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct SentByPort(Vec<(u32, Sent)>);
+
+impl SentByPort {
+    /// Whether nothing left.
+    #[must_use]
+    pub const fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// What left through this port.
+    #[must_use]
+    pub fn get(&self, port: u32) -> Option<Sent> {
+        self.place(port).ok().and_then(|place| self.0.get(place)).map(|(_, sent)| *sent)
+    }
+
+    /// Adds what left through this port.
+    pub fn add(&mut self, port: u32, more: Sent) {
+        match self.place(port) {
+            Ok(place) => self.0[place].1 += more,
+            Err(place) => self.0.insert(place, (port, more)),
+        }
+    }
+
+    /// Ports in their order, and what left through each.
+    pub fn iter(&self) -> std::slice::Iter<'_, (u32, Sent)> {
+        self.0.iter()
+    }
+
+    /// Forgets what left, and keeps the memory.
+    pub fn clear(&mut self) {
+        self.0.clear();
+    }
+
+    fn place(&self, port: u32) -> Result<usize, usize> {
+        self.0.binary_search_by_key(&port, |(port, _)| *port)
+    }
+}
+
+impl<'a> IntoIterator for &'a SentByPort {
+    type Item = &'a (u32, Sent);
+    type IntoIter = std::slice::Iter<'a, (u32, Sent)>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        self.iter()
+    }
+}
+
+impl FromIterator<(u32, Sent)> for SentByPort {
+    fn from_iter<I: IntoIterator<Item = (u32, Sent)>>(sent: I) -> Self {
+        let mut all = Self::default();
+        sent.into_iter().for_each(|(port, sent)| all.add(port, sent));
+        all
+    }
+}
+
+impl Serialize for SentByPort {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_map(self.0.iter().map(|(port, sent)| (port, sent)))
+    }
+}
+
+impl<'de> Deserialize<'de> for SentByPort {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Ok(BTreeMap::<u32, Sent>::deserialize(deserializer)?.into_iter().collect())
+    }
+}
+
 impl File {
     fn since(&self, earlier: Option<&Self>) -> Self {
         let Some(earlier) = earlier else { return self.clone() };
-        let before = |port| earlier.sent.get(port).copied().unwrap_or_default();
-        let sent = self.sent.iter().map(|(port, now)| (*port, now.minus(before(port))));
+        let before = |port| earlier.sent.get(port).unwrap_or_default();
+        let sent = self.sent.iter().map(|(port, now)| (*port, now.minus(before(*port))));
         Self {
             moved: subtract_file_bytes(&self.moved, &earlier.moved),
             sent: sent.filter(|(_, sent)| *sent != Sent::default()).collect(),
@@ -157,7 +226,7 @@ impl File {
     pub(crate) fn add(&mut self, other: &Self) {
         add_file_bytes(&mut self.moved, &other.moved);
         for (port, sent) in &other.sent {
-            *self.sent.entry(*port).or_default() += *sent;
+            self.sent.add(*port, *sent);
         }
     }
 }
@@ -170,7 +239,7 @@ pub struct Directory {
     /// The directory it lies in.
     pub parent: InodeKey,
     /// Its name when first seen.
-    pub name: String,
+    pub name: Arc<str>,
 }
 
 impl Snapshot {
@@ -273,6 +342,19 @@ impl Snapshot {
             *self.counters.entry(*counter).or_default() += count;
         }
         self
+    }
+
+    /// The same without what is known of files.
+    #[must_use]
+    pub(crate) fn without_files(&self) -> Self {
+        Self {
+            transfers: self.transfers.clone(),
+            other: self.other.clone(),
+            results: self.results.clone(),
+            files_other: self.files_other,
+            counters: self.counters.clone(),
+            ..Self::default()
+        }
     }
 
     /// One of the program's counters.

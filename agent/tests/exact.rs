@@ -90,20 +90,17 @@ fn assert_exact(plan: Plan, leg: LegChoice, ledger: &Ledger, snapshot: &Snapshot
 
 fn assert_files(context: &str, ledger: &Ledger, snapshot: &Snapshot) {
     let directories: BTreeMap<InodeKey, &str> =
-        snapshot.directories.iter().map(|directory| (directory.inode, directory.name.as_str())).collect();
+        snapshot.directories.iter().map(|directory| (directory.inode, &*directory.name)).collect();
     let counted: BTreeMap<u64, _> = snapshot
         .files
         .iter()
         .map(|file| {
             let directory = directories.get(&file.directory).copied().unwrap_or_default();
-            (file.inode.inode, (file.name.as_str(), directory, file.moved.bytes))
+            (file.inode.inode, (&*file.name, directory, file.moved.bytes))
         })
         .collect();
-    let known: BTreeMap<u64, _> = ledger
-        .files
-        .iter()
-        .map(|file| (file.inode, (file.name.as_str(), file.directory.as_str(), file.bytes)))
-        .collect();
+    let known: BTreeMap<u64, _> =
+        ledger.files.iter().map(|file| (file.inode, (&*file.name, file.directory.as_str(), file.bytes))).collect();
     assert_eq!(counted, known, "{context}: files");
 }
 

@@ -24,6 +24,12 @@ fn myself() -> Process {
     }
 }
 
+/// The only target, as it stands.
+fn look(fleet: &mut Fleet) -> View {
+    fleet.read().unwrap();
+    fleet.views().next().unwrap().clone()
+}
+
 /// Bytes read out of files in a directory of this name.
 fn read_from(view: &View, directory: &str) -> u64 {
     let of = |name: Option<&str>| name == Some(directory);
@@ -51,10 +57,10 @@ fn a_table_that_fills_up_gets_room_and_no_byte_is_lost() {
             fleet.make_room_in_maps(std::time::Instant::now()).unwrap();
         }
         if segment % 50 == 0 {
-            assert_eq!(read_from(&fleet.views().unwrap()[0], "orders-0"), read, "after {segment} segments");
+            assert_eq!(read_from(&look(&mut fleet), "orders-0"), read, "after {segment} segments");
         }
     }
-    let view = fleet.views().unwrap().remove(0);
+    let view = look(&mut fleet);
     assert_eq!(read_from(&view, "orders-0"), read);
     assert!(fleet.evicted() > 200, "{}", fleet.evicted());
     assert_eq!((view.report.lost.updates, view.report.lost.other_bytes), (0, 0));
@@ -75,12 +81,12 @@ fn counters_go_on_when_a_target_comes_back() {
     for life in 1..=5u64 {
         fleet.admit("test", &myself()).unwrap();
         assert_eq!(fs::read(&path).unwrap().len(), 1234);
-        let view = fleet.views().unwrap().remove(0);
+        let view = look(&mut fleet);
         assert_eq!((view.running, view.processes, read_from(&view, "orders-0")), (true, life, life * 1234));
         fleet.retire("test").unwrap();
         // Not watched: not counted.
         fs::read(&path).unwrap();
-        let view = fleet.views().unwrap().remove(0);
+        let view = look(&mut fleet);
         assert_eq!((view.running, read_from(&view, "orders-0")), (false, life * 1234));
         assert_eq!(fleet.usage().unwrap()[0].entries, 0);
     }

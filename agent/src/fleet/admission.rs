@@ -1,7 +1,10 @@
 //! How many series a target may have: which topics, partitions and listeners have one of their own. What was admitted
 //! stays, and what was not never is, since a counter that moves from one series to another would go backwards in one.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use regex::Regex;
 
@@ -12,29 +15,41 @@ use crate::report::{Egress, Listener, LocalPort, OTHER, Report, Topic, Transfer}
 struct Admission<K: Ord> {
     limit: usize,
     admitted: BTreeSet<K>,
-    refused: BTreeSet<K>,
 }
-
-/// So many refused ones are known by name, so that they stay refused; beyond, every new one is.
-const MOST_REFUSED: usize = 100_000;
 
 impl<K: Ord + Clone> Admission<K> {
     const fn new(limit: usize) -> Self {
-        Self { limit, admitted: BTreeSet::new(), refused: BTreeSet::new() }
+        Self { limit, admitted: BTreeSet::new() }
     }
 
     fn admits(&mut self, key: &K) -> bool {
         if self.admitted.contains(key) {
             return true;
         }
-        if self.admitted.len() < self.limit && !self.refused.contains(key) {
+        let is_room = self.admitted.len() < self.limit;
+        if is_room {
             self.admitted.insert(key.clone());
-            return true;
         }
-        if self.refused.len() < MOST_REFUSED {
-            self.refused.insert(key.clone());
+        is_room
+    }
+}
+
+/// What has or had no series of its own, each once.
+#[derive(Clone, Debug)]
+struct Folded<K: Ord>(BTreeSet<K>);
+
+/// So many are known by name; what comes beyond is folded, but not counted.
+const MOST_FOLDED: usize = 100_000;
+
+impl<K: Ord> Folded<K> {
+    fn note(&mut self, key: K) {
+        if self.0.len() < MOST_FOLDED {
+            self.0.insert(key);
         }
-        false
+    }
+
+    fn count(&self) -> u64 {
+        u64::try_from(self.0.len()).unwrap_or(u64::MAX)
     }
 }
 
@@ -61,7 +76,7 @@ impl Default for TopicPolicy {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TopicBytes {
     /// Topic, or [`OTHER`].
-    pub topic: String,
+    pub topic: Arc<str>,
     /// Partition; `None` for a whole topic and for [`OTHER`].
     pub partition: Option<u32>,
     /// Bytes out of its log inside the kernel.
@@ -73,7 +88,7 @@ pub struct TopicBytes {
 }
 
 impl TopicBytes {
-    const fn named(topic: String, partition: Option<u32>) -> Self {
+    const fn named(topic: Arc<str>, partition: Option<u32>) -> Self {
         Self { topic, partition, zero_copy_read_bytes: 0, copied_read_bytes: 0, written_bytes: 0 }
     }
 
@@ -104,22 +119,38 @@ impl TopicBytes {
 /// What one target has series for.
 #[derive(Clone, Debug)]
 pub(super) struct Series {
-    topics: Admission<(String, Option<u32>)>,
+    topics: Admission<TopicKey>,
+    folded_topics: Folded<(Arc<str>, u32)>,
     listeners: Admission<LocalPort>,
+    /// Those that have no series get none later: see [`Series::change`].
+    folded_listeners: Folded<u16>,
     policy: TopicPolicy,
     /// What is added to [`OTHER`] so that a change of the policy does not move it.
     offset: [u64; 3],
 }
 
+/// A topic-partition, or a topic.
+type TopicKey = (Arc<str>, Option<u32>);
+
 impl Series {
     pub(super) fn new(policy: TopicPolicy, listeners: usize) -> Self {
-        Self { topics: Admission::new(policy.limit), listeners: Admission::new(listeners), policy, offset: [0; 3] }
+        Self {
+            topics: Admission::new(policy.limit),
+            folded_topics: Folded(BTreeSet::new()),
+            listeners: Admission::new(listeners),
+            folded_listeners: Folded(BTreeSet::new()),
+            policy,
+            offset: [0; 3],
+        }
     }
 
     /// Another policy from now on. Topics that have series and still may have them come first, and go on. What is in
-    /// [`OTHER`] goes on from where it stands. Listeners keep their series; the limit is for those that come.
+    /// [`OTHER`] goes on from where it stands. Listeners keep what they have, a series or none; the limit is for those that
+    /// come. One that left [`OTHER`] would take its past out of three metrics there, one of them by call and endpoints, and
+    /// of each it would have to be known what it was at that moment: topics are worth that, since their limit is met by
+    /// ordinary brokers, and the listeners' is not.
     pub(super) fn change(&mut self, policy: TopicPolicy, listeners: usize, report: &Report) {
-        let before = self.split(report).1.bytes();
+        let before = self.split(report, &mut Vec::new()).bytes();
         let had = std::mem::replace(&mut self.topics, Admission::new(policy.limit)).admitted;
         self.policy = policy;
         for topic in &report.topics {
@@ -128,30 +159,31 @@ impl Series {
                 self.topics.admits(&key);
             }
         }
-        let after = self.split(report).1.bytes();
+        let after = self.split(report, &mut Vec::new()).bytes();
         for (offset, (before, after)) in self.offset.iter_mut().zip(before.into_iter().zip(after)) {
             *offset = offset.wrapping_add(before.wrapping_sub(after));
         }
         self.listeners.limit = listeners;
     }
 
-    fn key(&self, topic: &Topic) -> (String, Option<u32>) {
-        (topic.topic.clone(), (!self.policy.aggregate).then_some(topic.partition))
+    fn key(&self, topic: &Topic) -> TopicKey {
+        (Arc::clone(&topic.topic), (!self.policy.aggregate).then_some(topic.partition))
     }
 
-    /// Topics as they have series, and how many partitions were folded into [`OTHER`].
-    pub(super) fn topics(&mut self, report: &Report) -> (Vec<TopicBytes>, u64) {
-        let (mut series, other, folded) = self.split(report);
+    /// Topics as they have series, into `series`, whose memory is used again. Returns how many partitions have been folded
+    /// into [`OTHER`] so far.
+    pub(super) fn topics(&mut self, report: &Report, series: &mut Vec<TopicBytes>) -> u64 {
+        let other = self.split(report, series);
+        let folded = self.folded_topics.count();
         if folded > 0 {
             series.push(other);
         }
-        (series, folded)
+        folded
     }
 
-    fn split(&mut self, report: &Report) -> (Vec<TopicBytes>, TopicBytes, u64) {
-        let mut series: Vec<TopicBytes> = Vec::with_capacity(report.topics.len());
-        let mut other = TopicBytes::named(OTHER.to_owned(), None);
-        let mut folded = 0;
+    fn split(&mut self, report: &Report, series: &mut Vec<TopicBytes>) -> TopicBytes {
+        series.clear();
+        let mut other = TopicBytes::named(OTHER.into(), None);
         for topic in &report.topics {
             let key = self.key(topic);
             if self.wants(&topic.topic) && self.topics.admits(&key) {
@@ -160,7 +192,7 @@ impl Series {
                 series.push(bytes);
             } else {
                 other.add(topic);
-                folded += 1;
+                self.folded_topics.note((key.0, topic.partition));
             }
         }
         series.sort_unstable_by(|a, b| (&a.topic, a.partition).cmp(&(&b.topic, b.partition)));
@@ -173,7 +205,7 @@ impl Series {
             is_same
         });
         other.offset(self.offset);
-        (series, other, folded)
+        other
     }
 
     fn wants(&self, topic: &str) -> bool {
@@ -181,7 +213,8 @@ impl Series {
             && !self.policy.deny.as_ref().is_some_and(|deny| deny.is_match(topic))
     }
 
-    /// Folds listeners that have no series into [`OTHER`], in their own list and in the transfers. Returns how many.
+    /// Folds listeners that have no series into [`OTHER`], in their own list and in the transfers. Returns how many have
+    /// been folded so far.
     pub(super) fn fold_listeners(&mut self, report: &mut Report) -> u64 {
         // What the broker is configured with goes before whatever else listens.
         let mut ports: Vec<_> = report.listeners.iter().filter_map(|l| Some((l.name.is_none(), l.port?))).collect();
@@ -189,15 +222,15 @@ impl Series {
         let refused: BTreeSet<u16> = ports
             .into_iter()
             .map(|(_, port)| port)
-            .filter(|port| !self.listeners.admits(&LocalPort::Port(*port)))
+            .filter(|port| self.folded_listeners.0.contains(port) || !self.listeners.admits(&LocalPort::Port(*port)))
             .collect();
+        refused.iter().for_each(|port| self.folded_listeners.note(*port));
         if refused.is_empty() {
-            return 0;
+            return self.folded_listeners.count();
         }
         let is_refused = |port: Option<u16>| port.is_some_and(|port| refused.contains(&port));
         let (folded, mut kept): (Vec<_>, Vec<_>) =
             std::mem::take(&mut report.listeners).into_iter().partition(|listener| is_refused(listener.port));
-        let count = folded.len();
         let position =
             kept.iter().position(|listener| listener.port.is_none() && listener.name.as_deref() == Some(OTHER));
         let position = position.unwrap_or_else(|| {
@@ -213,7 +246,7 @@ impl Series {
         kept[position].egress = kept[position].egress.with_ratios();
         report.listeners = kept;
         report.transfers = fold_transfers(std::mem::take(&mut report.transfers), &refused);
-        u64::try_from(count).unwrap_or(u64::MAX)
+        self.folded_listeners.count()
     }
 }
 
@@ -250,7 +283,7 @@ mod tests {
         let window = Window { start: String::new(), seconds: 1.0, ended_by: EndedBy::StillRunning };
         let attach = Attach { leg: String::new(), reason: String::new() };
         let topic = |(topic, partition, bytes): &(u8, u32, u64)| Topic {
-            topic: format!("topic-{topic}"),
+            topic: format!("topic-{topic}").into(),
             partition: *partition,
             zero_copy_read_bytes: *bytes,
             copied_read_bytes: 0,
@@ -261,6 +294,12 @@ mod tests {
         report
     }
 
+    fn shown(series: &mut Series, report: &Report) -> (Vec<TopicBytes>, u64) {
+        let mut topics = Vec::new();
+        let folded = series.topics(report, &mut topics);
+        (topics, folded)
+    }
+
     fn policy(limit: usize) -> TopicPolicy {
         TopicPolicy { limit, ..TopicPolicy::default() }
     }
@@ -268,12 +307,26 @@ mod tests {
     #[test]
     fn what_exceeds_the_limit_is_folded_and_stays_so() {
         let mut series = Series::new(policy(2), 64);
-        let (topics, folded) = series.topics(&report(&[(1, 0, 9), (2, 0, 8), (3, 0, 7)]));
+        let (topics, folded) = shown(&mut series, &report(&[(1, 0, 9), (2, 0, 8), (3, 0, 7)]));
         assert_eq!((topics.len(), folded), (3, 1));
-        assert_eq!((topics[2].topic.as_str(), topics[2].zero_copy_read_bytes), (OTHER, 7));
+        assert_eq!((&*topics[2].topic, topics[2].zero_copy_read_bytes), (OTHER, 7));
         // The third is the largest by now, and stays where it was.
-        let (topics, _) = series.topics(&report(&[(3, 0, 700), (1, 0, 9), (2, 0, 8)]));
-        assert_eq!((topics[2].topic.as_str(), topics[2].zero_copy_read_bytes), (OTHER, 700));
+        let (topics, folded) = shown(&mut series, &report(&[(3, 0, 700), (1, 0, 9), (2, 0, 8)]));
+        assert_eq!((&*topics[2].topic, topics[2].zero_copy_read_bytes), (OTHER, 700));
+        assert_eq!(folded, 1, "each is counted once");
+    }
+
+    #[test]
+    fn what_was_folded_is_counted_once_and_never_less() {
+        let all = report(&[(1, 0, 9), (1, 1, 8), (2, 0, 7)]);
+        let mut series = Series::new(policy(1), 64);
+        assert_eq!(shown(&mut series, &all).1, 2);
+        // All have series now; the counter, and what `(other)` had, stay.
+        series.change(policy(9), 64, &all);
+        let (topics, folded) = shown(&mut series, &all);
+        assert_eq!((topics.len(), folded, &*topics[3].topic, topics[3].zero_copy_read_bytes), (4, 2, OTHER, 15));
+        series.change(TopicPolicy { deny: Some(Regex::new(".").unwrap()), ..policy(9) }, 64, &all);
+        assert_eq!(shown(&mut series, &all).1, 3);
     }
 
     #[test]
@@ -281,8 +334,11 @@ mod tests {
         let regex = |text: &str| Some(Regex::new(text).unwrap());
         let all = report(&[(1, 0, 1), (1, 1, 2), (2, 0, 4)]);
         let names = |policy: TopicPolicy| -> Vec<_> {
-            let topics = Series::new(policy, 64).topics(&all).0;
-            topics.into_iter().map(|topic| (topic.topic, topic.partition, topic.zero_copy_read_bytes)).collect()
+            let topics = shown(&mut Series::new(policy, 64), &all).0;
+            topics
+                .into_iter()
+                .map(|topic| (topic.topic.to_string(), topic.partition, topic.zero_copy_read_bytes))
+                .collect()
         };
         let other = |bytes| (OTHER.to_owned(), None, bytes);
         let one = |partition, bytes| ("topic-1".to_owned(), partition, bytes);
@@ -313,7 +369,11 @@ mod tests {
         let attach = Attach { leg: String::new(), reason: String::new() };
         let mut report = build(&delta, &facts(), window, attach);
         // Three are configured: they go before those that nobody named.
-        assert_eq!(Series::new(policy(9), 3).fold_listeners(&mut report), 2);
+        let mut series = Series::new(policy(9), 3);
+        let mut again = report.clone();
+        assert_eq!(series.fold_listeners(&mut report), 2);
+        assert_eq!(series.fold_listeners(&mut again), 2, "each is counted once");
+        assert_eq!(report, again);
         let other = report.listeners.iter().find(|listener| listener.name.as_deref() == Some(OTHER)).unwrap();
         assert_eq!((other.egress.egress_bytes, other.egress.zero_copy_ratio), (40, Some(1.0)));
         let folded = report.transfers.iter().find(|t| t.local_port == Some(LocalPort::Entry(OTHER))).unwrap();
@@ -332,7 +392,7 @@ mod tests {
         ) {
             let mut series = Series::new(policy(3), 64);
             let mut counters: BTreeMap<(u8, u32), u64> = BTreeMap::new();
-            let mut last: BTreeMap<(String, Option<u32>), u64> = BTreeMap::new();
+            let mut last: BTreeMap<TopicKey, u64> = BTreeMap::new();
             for (more, limit, aggregate, denied) in rounds {
                 let growth: u64 = more.values().sum();
                 for (key, more) in more {
@@ -340,7 +400,7 @@ mod tests {
                 }
                 let all: Vec<_> = counters.iter().map(|((topic, partition), bytes)| (*topic, *partition, *bytes)).collect();
                 let shown = |series: &mut Series| -> BTreeMap<_, _> {
-                    let topics = series.topics(&report(&all)).0;
+                    let topics = shown(series, &report(&all)).0;
                     topics.into_iter().map(|t| ((t.topic, t.partition), t.zero_copy_read_bytes)).collect()
                 };
                 let before = shown(&mut series);
@@ -368,13 +428,13 @@ mod tests {
         ) {
             let mut series = Series::new(TopicPolicy { aggregate, ..policy(limit) }, 64);
             let mut counters: BTreeMap<(u8, u32), u64> = BTreeMap::new();
-            let mut before: BTreeMap<(String, Option<u32>), u64> = BTreeMap::new();
+            let mut before: BTreeMap<TopicKey, u64> = BTreeMap::new();
             for round in rounds {
                 for (key, more) in round {
                     *counters.entry(key).or_default() += more;
                 }
                 let all: Vec<_> = counters.iter().map(|((topic, partition), bytes)| (*topic, *partition, *bytes)).collect();
-                let (topics, _) = series.topics(&report(&all));
+                let (topics, _) = shown(&mut series, &report(&all));
                 prop_assert!(topics.len() <= limit + 1);
                 prop_assert_eq!(topics.iter().map(|t| t.zero_copy_read_bytes).sum::<u64>(), counters.values().sum::<u64>());
                 let now: BTreeMap<_, _> =

@@ -1,15 +1,13 @@
 //! A broker with ten thousand partitions and 64 listeners, without a kernel.
 #![allow(clippy::unwrap_used)]
 
-use std::collections::BTreeMap;
-
 use agent_ebpf::{Endpoint, FileBytes, InodeKey, SIZE_BUCKETS, Syscall};
 
 use super::{TopicPolicy, View, admission::Series};
 use crate::{
     output::{self, Style, prometheus},
     report::{self, Attach, EndedBy, Facts, KnownListener, OTHER, Report, Window},
-    snapshot::{Directory, File, Snapshot, Transfer, TransferId},
+    snapshot::{Directory, File, SentByPort, Snapshot, Transfer, TransferId},
     target::Surroundings,
 };
 
@@ -43,13 +41,13 @@ fn snapshot(log_dir: InodeKey) -> Snapshot {
         inode: inode(2_000_000 + number),
         moved: FileBytes { bytes: [number, 0, 0], calls: [1, 0, 0] },
         directory: inode(1_000_000 + number),
-        name: "00000000000000000000.log".to_owned(),
-        sent: BTreeMap::new(),
+        name: "00000000000000000000.log".into(),
+        sent: SentByPort::default(),
     };
     let directory = |number: u64| Directory {
         inode: inode(1_000_000 + number),
         parent: log_dir,
-        name: format!("topic-{}-{}", number / 10, number % 10),
+        name: format!("topic-{}-{}", number / 10, number % 10).into(),
     };
     Snapshot {
         transfers: (FIRST_PORT..FIRST_PORT + LISTENERS).map(transfer).collect(),
@@ -72,7 +70,8 @@ fn report() -> Report {
 fn exposition(topics: usize, listeners: usize) -> String {
     let mut report = report();
     let mut series = Series::new(TopicPolicy { limit: topics, ..TopicPolicy::default() }, listeners);
-    let (topics, folded_topics) = series.topics(&report);
+    let mut shown = Vec::new();
+    let folded_topics = series.topics(&report, &mut shown);
     let folded_listeners = series.fold_listeners(&mut report);
     let lately = report.listeners.iter().map(|l| ((l.port, l.name.clone()), l.egress)).collect();
     let view = View {
@@ -80,15 +79,13 @@ fn exposition(topics: usize, listeners: usize) -> String {
         running: true,
         processes: 1,
         report,
-        topics,
+        topics: shown,
         folded_topics,
         folded_listeners,
         lately,
         surroundings: Surroundings::default(),
     };
-    let mut text = String::new();
-    prometheus::render(&[view], &prometheus::tests::own(), &mut text);
-    text
+    prometheus::tests::exposition(&[view])
 }
 
 fn samples<'a>(text: &'a str, name: &str) -> Vec<(&'a str, u64)> {
@@ -110,8 +107,8 @@ fn all_of_it_has_series_where_the_limits_allow() {
     let egress = samples(&text, "zctrace_egress_bytes_total");
     assert_eq!((egress.len(), sum(&egress)), (2 * usize::from(LISTENERS), u64::from(LISTENERS) * SENT));
     assert_eq!(
-        samples(&text, "zctrace_folded_topic_partitions"),
-        [("zctrace_folded_topic_partitions{target=\"kafka-1\"}", 0)]
+        samples(&text, "zctrace_folded_topic_partitions_total"),
+        [("zctrace_folded_topic_partitions_total{target=\"kafka-1\"}", 0)]
     );
     assert!(!text.contains(&format!("\"{OTHER}\"")));
     assert!(text.len() < 5 << 20, "{} bytes", text.len());
@@ -125,10 +122,10 @@ fn limits_fold_the_rest_and_lose_nothing() {
     let other: Vec<_> = topics.iter().filter(|(series, _)| series.contains("topic=\"(other)\"")).copied().collect();
     // The largest thousand came first.
     assert_eq!((other.len(), sum(&other)), (3, 9000 * 9001 / 2));
-    assert_eq!(samples(&text, "zctrace_folded_topic_partitions")[0].1, PARTITIONS - 1000);
+    assert_eq!(samples(&text, "zctrace_folded_topic_partitions_total")[0].1, PARTITIONS - 1000);
     let egress = samples(&text, "zctrace_egress_bytes_total");
     assert_eq!((egress.len(), sum(&egress)), (2 * 9, u64::from(LISTENERS) * SENT));
-    assert_eq!(samples(&text, "zctrace_folded_listeners")[0].1, u64::from(LISTENERS) - 8);
+    assert_eq!(samples(&text, "zctrace_folded_listeners_total")[0].1, u64::from(LISTENERS) - 8);
     let transfers = samples(&text, "zctrace_transfer_bytes_total");
     assert_eq!((transfers.len(), sum(&transfers)), (9, u64::from(LISTENERS) * SENT));
     assert!(text.len() < 1 << 20, "{} bytes", text.len());

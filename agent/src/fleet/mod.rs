@@ -71,9 +71,9 @@ pub struct View {
     pub report: Report,
     /// Its topics, as they have series.
     pub topics: Vec<TopicBytes>,
-    /// Topic-partitions without a series of their own.
+    /// Topic-partitions that have or had no series of their own.
     pub folded_topics: u64,
-    /// Listeners without one.
+    /// Listeners that have none.
     pub folded_listeners: u64,
     /// Egress by listener in the window, with ratios.
     pub lately: Vec<(Key, report::Egress)>,
@@ -88,6 +88,11 @@ pub struct Life(u64);
 struct Member {
     past: Snapshot,
     life: Option<(Slot, u32)>,
+    /// What the process that runs has done, as it was last read.
+    present: Snapshot,
+    builder: report::Builder,
+    /// How it looked at the last [`Fleet::read`].
+    view: Option<View>,
     /// Number of the life that runs, or ran.
     number: u64,
     processes: u64,
@@ -109,7 +114,7 @@ pub struct Fleet {
     forgotten: u64,
     evicted: u64,
     lives: u64,
-    /// How full the maps were at the last [`Self::views`].
+    /// How full the maps were at the last [`Self::read`].
     usage: Vec<Usage>,
     /// Files as they stood when the table was found to fill up: those that still stand so later are idle.
     seen: Option<(Instant, Vec<FileCount>)>,
@@ -165,6 +170,9 @@ impl Fleet {
         let member = self.members.entry(name.to_owned()).or_insert_with(|| Member {
             past: Snapshot::default(),
             life: None,
+            present: Snapshot::default(),
+            builder: report::Builder::default(),
+            view: None,
             number: 0,
             processes: 0,
             facts: facts.clone(),
@@ -236,7 +244,7 @@ impl Fleet {
         self.probe.stop(slot)?;
         let last = self.probe.snapshot(slot)?;
         member.past = past::fold(&std::mem::take(&mut member.past).plus(&last));
-        member.life = None;
+        (member.life, member.present) = (None, Snapshot::default());
         member.ended = Some(Instant::now());
         tracing::info!(target_name = name, pid, "ended; its counts are kept");
         self.probe.release(slot)
@@ -341,28 +349,27 @@ impl Fleet {
         }
     }
 
-    /// Every target as it stands.
+    /// Reads the maps: [`Self::views`] are of this moment from then on. Memory of the last time is used again.
     ///
     /// # Errors
     /// What the kernel said.
-    pub fn views(&mut self) -> Result<Vec<View>, ProbeError> {
+    pub fn read(&mut self) -> Result<(), ProbeError> {
         let now = Instant::now();
+        let lives = self.members.values_mut().filter_map(|member| Some((member.life?.0, &mut member.present)));
+        self.usage = self.probe.read(&mut lives.collect::<Vec<_>>())?;
         let attach = Attach { leg: self.probe.leg().name().to_owned(), reason: self.probe.reason().to_owned() };
-        let slots: Vec<Slot> = self.members.values().filter_map(|member| Some(member.life?.0)).collect();
-        let (snapshots, usage) = self.probe.snapshots(&slots)?;
-        self.usage = usage;
-        let mut snapshots = snapshots.into_iter();
-        let mut views = Vec::with_capacity(self.members.len());
         for (name, member) in &mut self.members {
-            // One for each that lives, in their order.
-            let life = member.life.and_then(|_| snapshots.next());
-            let counts = life.map_or_else(|| member.past.clone(), |life| life.plus(&member.past));
-            views.push(member.view(name, &counts, attach.clone(), now));
+            member.look(name, attach.clone(), now);
         }
-        Ok(views)
+        Ok(())
     }
 
-    /// Takes the samples that the windows need, also where nobody asks for [`Self::views`]: only transfers are read.
+    /// Every target as it stood when the maps were last read.
+    pub fn views(&self) -> impl Iterator<Item = &View> {
+        self.members.values().filter_map(|member| member.view.as_ref())
+    }
+
+    /// Takes the samples that the windows need, also where nobody asks for [`Self::read`]: only transfers are read.
     ///
     /// # Errors
     /// What the kernel said.
@@ -394,7 +401,7 @@ impl Fleet {
         self.probe.usage()
     }
 
-    /// How full the maps were at the last [`Self::views`]: to look again would be to read them again.
+    /// How full the maps were at the last [`Self::read`]: to look again would be to read them again.
     #[must_use]
     pub fn last_usage(&self) -> &[Usage] {
         &self.usage
@@ -417,22 +424,28 @@ impl Member {
         }
     }
 
-    fn view(&mut self, name: &str, counts: &Snapshot, attach: Attach, now: Instant) -> View {
-        let mut report = report::build(counts, &self.facts, self.window(now), attach);
-        let (topics, folded_topics) = self.series.topics(&report);
+    fn look(&mut self, name: &str, attach: Attach, now: Instant) {
+        let (before, mut series) = match self.view.take() {
+            Some(view) => (view.report.topics, view.topics),
+            None => Default::default(),
+        };
+        let parts = [&self.present, &self.past];
+        let parts = if self.life.is_some() { &parts[..] } else { &parts[1..] };
+        let mut report = self.builder.build(parts, &self.facts, self.window(now), attach, before);
+        let folded_topics = self.series.topics(&report, &mut series);
         let folded_listeners = self.series.fold_listeners(&mut report);
         self.lately.sample(now, &report);
         let lately = self.lately.egress(&report);
-        View {
+        self.view = Some(View {
             name: name.to_owned(),
             running: self.life.is_some(),
             processes: self.processes,
             report,
-            topics,
+            topics: series,
             folded_topics,
             folded_listeners,
             lately,
             surroundings: self.surroundings.clone(),
-        }
+        });
     }
 }

@@ -1,13 +1,13 @@
 //! What ended processes of a target did, and what moved in files that nobody uses any more: counts with their files
 //! folded, so that a target that restarts and rolls segments for years takes no more room than its topics do.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
 use agent_ebpf::{FileBytes, InodeKey};
 
 use crate::{
     kafka::is_segment,
-    snapshot::{Directory, File, Snapshot},
+    snapshot::{Directory, File, SentByPort, Snapshot},
 };
 
 /// Name that stands for all log segments of a directory: a segment's, so that they count for its topic.
@@ -21,21 +21,18 @@ const MOST_DIRECTORIES: usize = 100_000;
 pub(super) fn fold(snapshot: &Snapshot) -> Snapshot {
     let mut segments: BTreeMap<InodeKey, File> = BTreeMap::new();
     let nowhere = InodeKey::default();
-    let stand_in = |inode, name: &str| File {
-        inode,
-        moved: FileBytes::default(),
-        directory: inode,
-        name: name.to_owned(),
-        sent: BTreeMap::new(),
-    };
-    let mut others = stand_in(nowhere, EARLIER);
-    let mut overflow = File { moved: snapshot.files_other, ..stand_in(nowhere, "") };
+    let name_of_segments: Arc<str> = SEGMENTS.into();
+    let stand_in =
+        |inode, name| File { inode, moved: FileBytes::default(), directory: inode, name, sent: SentByPort::default() };
+    let mut others = stand_in(nowhere, EARLIER.into());
+    let mut overflow = File { moved: snapshot.files_other, ..stand_in(nowhere, "".into()) };
     for file in &snapshot.files {
         if !is_segment(&file.name) {
             others.add(file);
         } else if segments.len() < MOST_DIRECTORIES || segments.contains_key(&file.directory) {
             // No file has its directory's inode number, so these never meet a file of a later process.
-            segments.entry(file.directory).or_insert_with(|| stand_in(file.directory, SEGMENTS)).add(file);
+            let name = Arc::clone(&name_of_segments);
+            segments.entry(file.directory).or_insert_with(|| stand_in(file.directory, name)).add(file);
         } else {
             overflow.add(file);
         }

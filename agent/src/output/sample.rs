@@ -89,7 +89,7 @@ fn error(syscall: &'static str, errno: &str, calls: u64) -> ErrorCount {
 
 fn topic(topic: &str, partition: u32, moved: [u64; 3]) -> Topic {
     let [zero_copy_read_bytes, copied_read_bytes, written_bytes] = moved;
-    Topic { topic: topic.to_owned(), partition, zero_copy_read_bytes, copied_read_bytes, written_bytes }
+    Topic { topic: topic.into(), partition, zero_copy_read_bytes, copied_read_bytes, written_bytes }
 }
 
 fn file(directory: Option<&str>, name: &str, inode: Option<u64>, moved: [u64; 3]) -> FileTraffic {
@@ -416,7 +416,7 @@ pub(super) fn hostile() -> Report {
         listener.protocol = Some(EVIL.to_owned());
         listener.verdict = format!("{EVIL} was idle");
     }
-    report.topics[0].topic = EVIL.to_owned();
+    report.topics[0].topic = EVIL.into();
     report.files[1] = file(Some(EVIL), EVIL, Some(1), [1, 1, 1]);
     if let Some(machine) = &mut report.machine {
         machine.log_dirs[0].source = Some(EVIL.to_owned());

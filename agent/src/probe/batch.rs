@@ -4,6 +4,7 @@
 use std::{
     io,
     os::fd::{AsFd, AsRawFd},
+    sync::{Mutex, MutexGuard, PoisonError},
 };
 
 use aya::{
@@ -19,11 +20,20 @@ const BPF_MAP_LOOKUP_BATCH: libc::c_long = 24;
 /// include/linux/errno.h: what a kind of map answers that has no batches, as per-CPU arrays before Linux 5.13.
 const ENOTSUPP: i32 = 524;
 /// Bytes of values at a call, at first: few calls, and little memory on hosts with many CPUs.
-const BATCH_BYTES: usize = 256 << 10;
+const BATCH_BYTES: usize = 128 << 10;
 /// Entries at a call, at least, at first. A hash table's bucket must fit into one.
 const FEWEST_ENTRIES: usize = 16;
 /// The kernel's batches are no larger than this, whatever is asked: a bucket with more entries would be a broken hash.
 const MOST_ENTRIES: usize = 1 << 16;
+
+/// The buffers of the last reading, for the next: a scrape reads eight maps.
+static SPARE: Mutex<(Vec<u8>, Vec<u8>)> = Mutex::new((Vec::new(), Vec::new()));
+/// Larger ones are given back to the system.
+const LARGEST_SPARE: usize = 2 * BATCH_BYTES;
+
+fn spare() -> MutexGuard<'static, (Vec<u8>, Vec<u8>)> {
+    SPARE.lock().unwrap_or_else(PoisonError::into_inner)
+}
 
 /// `struct { ... } batch` of `union bpf_attr`.
 #[repr(C)]
@@ -113,20 +123,20 @@ struct Batches<'a, K, V> {
     kinds: std::marker::PhantomData<(K, V)>,
 }
 
+impl<K, V> Drop for Batches<'_, K, V> {
+    fn drop(&mut self) {
+        if self.keys.capacity() + self.values.capacity() <= LARGEST_SPARE {
+            *spare() = (std::mem::take(&mut self.keys), std::mem::take(&mut self.values));
+        }
+    }
+}
+
 impl<'a, K: Pod, V: Pod> Batches<'a, K, V> {
     fn new(map: &'a MapData, per_cpu: bool, cpus: usize, most: u32) -> Self {
         let stride = if per_cpu { size_of::<V>().next_multiple_of(8) } else { size_of::<V>() };
-        let mut batches = Self {
-            map,
-            cpus,
-            stride,
-            keys: Vec::new(),
-            values: Vec::new(),
-            entries: 0,
-            first: 0,
-            most,
-            kinds: std::marker::PhantomData,
-        };
+        let (keys, values) = std::mem::take(&mut *spare());
+        let mut batches =
+            Self { map, cpus, stride, keys, values, entries: 0, first: 0, most, kinds: std::marker::PhantomData };
         // Of an array no more than was asked for: each element is a copy from every CPU.
         let most = usize::try_from(most).unwrap_or(usize::MAX).clamp(1, MOST_ENTRIES);
         let entries = (BATCH_BYTES / (stride * cpus + size_of::<K>())).max(FEWEST_ENTRIES);
@@ -136,8 +146,12 @@ impl<'a, K: Pod, V: Pod> Batches<'a, K, V> {
 
     fn grow(&mut self, entries: usize) {
         self.entries = entries;
-        self.keys.resize(entries * size_of::<K>(), 0);
-        self.values.resize(entries * self.stride * self.cpus, 0);
+        for (bytes, size) in [(&mut self.keys, size_of::<K>()), (&mut self.values, self.stride * self.cpus)] {
+            let length = entries * size;
+            // No larger than it must be: it is kept.
+            bytes.reserve_exact(length.saturating_sub(bytes.len()));
+            bytes.resize(length, 0);
+        }
     }
 
     fn run(mut self, mut visit: impl FnMut(&K, &[V])) -> io::Result<()> {

@@ -6,6 +6,7 @@ mod batch;
 mod btf;
 mod error;
 mod evict;
+mod files;
 #[cfg(test)]
 mod fixtures;
 mod kernel;
@@ -37,6 +38,8 @@ pub struct Probe {
     reason: String,
     targets: targets::Targets,
     capacity: Capacity,
+    /// What is kept from one [`Probe::read`] to the next.
+    known: files::Known,
 }
 
 /// Counts of a file and a port at one moment.
@@ -93,7 +96,14 @@ impl Probe {
     pub fn attach(choice: LegChoice, capacity: Capacity) -> Result<Self, ProbeError> {
         let (ebpf, leg, reason) = load::attach(choice, capacity)?;
         tracing::debug!(%leg, reason, "attached");
-        Ok(Self { ebpf, leg, reason, targets: targets::Targets::new(capacity.targets), capacity })
+        Ok(Self {
+            ebpf,
+            leg,
+            reason,
+            targets: targets::Targets::new(capacity.targets),
+            capacity,
+            known: files::Known::default(),
+        })
     }
 
     /// The leg in use.
@@ -192,17 +202,19 @@ impl Probe {
     /// # Errors
     /// What the kernel said.
     pub fn snapshot(&self, slot: Slot) -> Result<Snapshot, ProbeError> {
-        Ok(self.snapshots(&[slot])?.0.pop().unwrap_or_default())
+        let mut snapshot = Snapshot::default();
+        read::snapshots(&self.ebpf, &mut [(slot.0, &mut snapshot)], &mut files::Known::default(), self.capacity)?;
+        Ok(snapshot)
     }
 
-    /// Everything counted for some processes so far, in their order, and how full the maps are. Each map is read once for
-    /// all of them.
+    /// Everything counted for some processes so far, and how full the maps are. Each map is read once for all of them. Each
+    /// snapshot must be of the same process that it was read of before, if it was: its memory is used again.
     ///
     /// # Errors
     /// What the kernel said.
-    pub fn snapshots(&self, slots: &[Slot]) -> Result<(Vec<Snapshot>, Vec<Usage>), ProbeError> {
-        let slots: Vec<u16> = slots.iter().map(|slot| slot.0).collect();
-        read::snapshots(&self.ebpf, &slots, self.capacity)
+    pub fn read(&mut self, lives: &mut [(Slot, &mut Snapshot)]) -> Result<Vec<Usage>, ProbeError> {
+        let mut lives: Vec<(u16, &mut Snapshot)> = lives.iter_mut().map(|(slot, life)| (slot.0, &mut **life)).collect();
+        read::snapshots(&self.ebpf, &mut lives, &mut self.known, self.capacity)
     }
 
     /// Only the transfers: what a progress line or a window's sample needs, cheaper than [`Self::snapshot`].

@@ -1,11 +1,14 @@
 //! From maps to a [`Snapshot`].
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::{
+    borrow::Cow,
+    collections::{BTreeMap, BTreeSet},
+};
 
 use agent_ebpf::{
     Counter, Directory as DirectoryValue, ENDPOINTS, Endpoint, FLAG_MSG_ZEROCOPY, FLAG_TLS, FileBytes, FileCounts,
-    FileKey, FilePath, FileValue, InodeKey, LISTENER_WORDS, PORT_NONE, PORTS_PER_WORD, RESULTS_PER_SYSCALL,
-    SIZE_BUCKETS, Syscall, Tally, TransferKey, TransferValue, counter_index, other_index, result_index,
+    FileKey, FileValue, InodeKey, LISTENER_WORDS, PORTS_PER_WORD, RESULTS_PER_SYSCALL, SIZE_BUCKETS, Syscall, Tally,
+    TransferKey, TransferValue, counter_index, other_index, result_index,
 };
 use aya::{
     Ebpf, Pod,
@@ -15,10 +18,11 @@ use aya::{
 use super::{
     Capacity, ProbeError, Usage,
     batch::{for_each, for_each_from},
+    files::{self, Known},
     load::{Borrowed, map},
     places::Places,
 };
-use crate::snapshot::{CallResult, Directory, File, OtherTransfer, Sent, Snapshot, Transfer, TransferId};
+use crate::snapshot::{CallResult, File, OtherTransfer, Snapshot, Transfer, TransferId};
 
 #[allow(clippy::cast_possible_truncation)] // 21 calls
 const RESULTS_PER_TARGET: u32 = Syscall::ALL.len() as u32 * RESULTS_PER_SYSCALL;
@@ -27,32 +31,26 @@ fn failed(name: &str, error: &MapError) -> ProbeError {
     ProbeError::from_bpf(format!("read the map {name}"), error)
 }
 
-/// Everything counted for some targets, and how full the tables are: each table is walked once for all of them.
+/// Everything counted for some targets, into the snapshots of them that were read before, and how full the tables are: each
+/// table is walked once for all of them.
 pub(super) fn snapshots(
     ebpf: &Ebpf,
-    slots: &[u16],
+    lives: &mut [(u16, &mut Snapshot)],
+    known: &mut Known,
     capacity: Capacity,
-) -> Result<(Vec<Snapshot>, Vec<Usage>), ProbeError> {
-    let (transfers, transfer_entries) = transfers(ebpf, slots)?;
-    let (files, file_entries) = files(ebpf, slots)?;
-    let (directories, directory_entries) = directories(ebpf)?;
-    let usage = usage_of([transfer_entries, file_entries, directory_entries], capacity);
-    let mut snapshots = Vec::with_capacity(slots.len());
-    for ((slot, transfers), files) in slots.iter().copied().zip(transfers).zip(files) {
-        let mut used: Vec<&Directory> = files.iter().filter_map(|file| directories.get(&file.directory)).collect();
-        used.sort_unstable_by_key(|directory| directory.inode);
-        used.dedup_by_key(|directory| directory.inode);
-        snapshots.push(Snapshot {
-            transfers,
-            other: other(ebpf, slot)?,
-            results: results(ebpf, slot)?,
-            directories: used.into_iter().cloned().collect(),
-            files,
-            files_other: files_other(ebpf, slot)?,
-            counters: counters(ebpf, slot)?,
-        });
+) -> Result<Vec<Usage>, ProbeError> {
+    let slots: Vec<u16> = lives.iter().map(|(slot, _)| *slot).collect();
+    let (transfers, transfer_entries) = transfers(ebpf, &slots)?;
+    let file_entries = files::files(ebpf, lives, known)?;
+    let directory_entries = files::directories(ebpf, lives, known)?;
+    for ((slot, snapshot), transfers) in lives.iter_mut().zip(transfers) {
+        snapshot.transfers = transfers;
+        snapshot.other = other(ebpf, *slot)?;
+        snapshot.results = results(ebpf, *slot)?;
+        snapshot.files_other = files_other(ebpf, *slot)?;
+        snapshot.counters = counters(ebpf, *slot)?;
     }
-    Ok((snapshots, usage))
+    Ok(usage_of([transfer_entries, file_entries, directory_entries], capacity))
 }
 
 /// Transfers of each target, and entries of the table.
@@ -166,35 +164,6 @@ fn usage_of([transfers, files, directories]: [u32; 3], capacity: Capacity) -> Ve
     ]
 }
 
-/// Files of each target, and entries of the table.
-fn files(ebpf: &Ebpf, slots: &[u16]) -> Result<(Vec<Vec<File>>, u32), ProbeError> {
-    let mut keys = Vec::new();
-    let mut entries = 0;
-    for_each(ebpf, "FILES", |key: &FileKey, values: &[FileValue]| {
-        entries += 1;
-        if let Some(place) = slots.iter().position(|slot| u32::from(*slot) == key.target) {
-            keys.push((place, *key, values[0]));
-        }
-    })?;
-    // The entries of a file come one after the other.
-    keys.sort_unstable_by_key(|(place, key, _)| (*place, key.inode));
-    let counts = file_counts(ebpf)?;
-    let mut read: Vec<Vec<File>> = vec![Vec::new(); slots.len()];
-    for (place, key, value) in keys {
-        let counts = counts.get(value.index as usize).copied().unwrap_or_default();
-        let Some(files) = read.get_mut(place) else { continue };
-        match files.last_mut().filter(|file| file.inode == key.inode) {
-            Some(file) => add_entry(file, &key, &counts),
-            None => {
-                let mut file = new_file(&key, &value);
-                add_entry(&mut file, &key, &counts);
-                files.push(file);
-            }
-        }
-    }
-    Ok((read, entries))
-}
-
 /// The counts at every place that was ever given out.
 pub(super) fn file_counts(ebpf: &Ebpf) -> Result<Vec<FileCounts>, ProbeError> {
     let used = Places::Files.used(ebpf)?;
@@ -205,35 +174,11 @@ pub(super) fn file_counts(ebpf: &Ebpf) -> Result<Vec<FileCounts>, ProbeError> {
 
 /// Adds an entry of the table to those of its file.
 pub(super) fn add_file(files: &mut BTreeMap<InodeKey, File>, key: &FileKey, value: &FileValue, counts: &FileCounts) {
-    add_entry(files.entry(key.inode).or_insert_with(|| new_file(key, value)), key, counts);
+    let file = files.entry(key.inode).or_insert_with(|| files::new_file(key, value, text(&value.name).into()));
+    files::add_entry(file, key.port, counts);
 }
 
-fn new_file(key: &FileKey, value: &FileValue) -> File {
-    File {
-        inode: key.inode,
-        moved: FileBytes::default(),
-        directory: value.parent,
-        name: text(&value.name),
-        sent: BTreeMap::new(),
-    }
-}
-
-fn add_entry(file: &mut File, key: &FileKey, counts: &FileCounts) {
-    add_moved(&mut file.moved, counts);
-    if key.port != PORT_NONE {
-        let bytes = |path: FilePath| counts.paths[path as usize].bytes;
-        let sent = Sent {
-            zero_copy: bytes(FilePath::ZeroCopyRead),
-            carried: bytes(FilePath::Carried),
-            copied: bytes(FilePath::SentCopied),
-        };
-        if sent != Sent::default() {
-            *file.sent.entry(key.port).or_default() += sent;
-        }
-    }
-}
-
-fn add_moved(sum: &mut FileBytes, counts: &FileCounts) {
+pub(super) fn add_moved(sum: &mut FileBytes, counts: &FileCounts) {
     for (path, tally) in counts.paths.iter().take(sum.bytes.len()).enumerate() {
         sum.bytes[path] += tally.bytes;
         sum.calls[path] += tally.calls;
@@ -246,18 +191,6 @@ fn files_other(ebpf: &Ebpf, slot: u16) -> Result<FileBytes, ProbeError> {
         add_moved(&mut sum, &value);
     }
     Ok(sum)
-}
-
-/// Directories of all targets, and entries of the table.
-fn directories(ebpf: &Ebpf) -> Result<(HashMap<InodeKey, Directory>, u32), ProbeError> {
-    let mut read = HashMap::new();
-    let mut entries = 0;
-    for_each(ebpf, "DIRECTORIES", |inode: &InodeKey, values: &[DirectoryValue]| {
-        entries += 1;
-        let directory = Directory { inode: *inode, parent: values[0].parent, name: text(&values[0].name) };
-        read.insert(*inode, directory);
-    })?;
-    Ok((read, entries))
 }
 
 fn counters(ebpf: &Ebpf, slot: u16) -> Result<BTreeMap<Counter, u64>, ProbeError> {
@@ -296,7 +229,7 @@ fn per_cpu<V: Pod>(ebpf: &Ebpf, name: &str, index: u32) -> Result<Vec<V>, ProbeE
 }
 
 /// Text up to its zero.
-pub(super) fn text(bytes: &[u8]) -> String {
+pub(super) fn text(bytes: &[u8]) -> Cow<'_, str> {
     let end = bytes.iter().position(|byte| *byte == 0).unwrap_or(bytes.len());
-    String::from_utf8_lossy(&bytes[..end]).into_owned()
+    String::from_utf8_lossy(&bytes[..end])
 }

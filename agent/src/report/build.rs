@@ -1,14 +1,12 @@
 //! From what was counted and what is known of the broker to the Report. Pure.
 
-use std::collections::BTreeMap;
+use std::{borrow::Cow, collections::BTreeMap};
 
 use agent_ebpf::{Counter, RESULT_RESTARTED, SIZE_BUCKETS};
 
 use super::{
-    Attach, EmptyCount, ErrorCount, Facts, LocalPort, Lost, OTHER, Report, SCHEMA_VERSION, SizeBucket, Transfer,
-    Window,
-    files::{self, Files},
-    listeners, notes,
+    Attach, EmptyCount, ErrorCount, Facts, LocalPort, Lost, OTHER, Report, SCHEMA_VERSION, SizeBucket, Topic, Transfer,
+    Window, files::Tally, listeners, notes,
 };
 use crate::{
     advice::advise,
@@ -18,29 +16,56 @@ use crate::{
 /// Builds the Report of one target over one window.
 #[must_use]
 pub fn build(delta: &Snapshot, facts: &Facts, window: Window, attach: Attach) -> Report {
-    let (listeners, total) = listeners::listeners(delta, facts);
-    let Files { topics, files } = files::files(delta, facts);
-    let lost = lost(delta);
-    let mut report = Report {
-        schema_version: SCHEMA_VERSION,
-        target: facts.target.clone(),
-        window,
-        attach,
-        transfers: transfers(delta),
-        errors: errors(delta),
-        empty: empty(delta),
-        listeners,
-        total,
-        topics,
-        files,
-        machine: facts.machine.clone(),
-        advice: Vec::new(),
-        lost,
-        notes: Vec::new(),
-    };
-    report.advice = advise(&report);
-    report.notes = notes::notes(&report, delta, facts);
-    report
+    Builder::default().build(&[delta], facts, window, attach, Vec::new())
+}
+
+/// Builds the Reports of one target, one after the other: what they have in common is worked out once.
+#[derive(Clone, Debug, Default)]
+pub struct Builder {
+    tally: Tally,
+}
+
+impl Builder {
+    /// Builds one from what was counted in several parts, such as what a process does that runs and what those did that
+    /// have ended. `topics` gives its memory to [`Report::topics`].
+    #[must_use]
+    pub fn build(
+        &mut self,
+        parts: &[&Snapshot],
+        facts: &Facts,
+        window: Window,
+        attach: Attach,
+        mut topics: Vec<Topic>,
+    ) -> Report {
+        let files = self.tally.files(parts, facts, &mut topics);
+        // Everything but files is little: it is simply added up.
+        let sum = match parts {
+            [one] => Cow::Borrowed(*one),
+            parts => Cow::Owned(parts.iter().fold(Snapshot::default(), |sum, part| sum.plus(&part.without_files()))),
+        };
+        let delta = &*sum;
+        let (listeners, total) = listeners::listeners(delta, facts);
+        let mut report = Report {
+            schema_version: SCHEMA_VERSION,
+            target: facts.target.clone(),
+            window,
+            attach,
+            transfers: transfers(delta),
+            errors: errors(delta),
+            empty: empty(delta),
+            listeners,
+            total,
+            topics,
+            files,
+            machine: facts.machine.clone(),
+            advice: Vec::new(),
+            lost: lost(delta),
+            notes: Vec::new(),
+        };
+        report.advice = advise(&report);
+        report.notes = notes::notes(&report, delta, facts);
+        report
+    }
 }
 
 fn transfers(delta: &Snapshot) -> Vec<Transfer> {

@@ -1,6 +1,9 @@
 //! File traffic: which files are a topic's log, and the sums by topic-partition.
 
-use std::collections::BTreeMap;
+use std::{
+    collections::{BTreeSet, HashMap},
+    sync::Arc,
+};
 
 use agent_ebpf::{FileBytes, FilePath, InodeKey};
 
@@ -10,62 +13,186 @@ use crate::{
     snapshot::{Directory, File, Snapshot},
 };
 
-pub(super) struct Files {
-    pub(super) topics: Vec<Topic>,
-    pub(super) files: Vec<FileTraffic>,
+/// What is remembered from one Report of a target to the next: which directory is which topic-partition. A broker has
+/// thousands of them, whose names hardly ever change; only counts are made anew.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Tally {
+    rules: Rules,
+    directories: HashMap<InodeKey, Known>,
+    /// Partitions, in their order, of each topic, with their index into `sums`.
+    topics: HashMap<Arc<str>, Vec<(u32, u32)>>,
+    sums: Vec<Sum>,
+    /// Number of the Report that is made.
+    round: u32,
 }
 
-/// Log segments by topic-partition, every other file on its own.
-pub(super) fn files(delta: &Snapshot, facts: &Facts) -> Files {
-    let directories: BTreeMap<InodeKey, &Directory> =
-        delta.directories.iter().map(|directory| (directory.inode, directory)).collect();
-    let mut topics: BTreeMap<(String, u32), FileBytes> = BTreeMap::new();
-    let mut files = Vec::new();
-    for file in &delta.files {
-        let directory = directories.get(&file.directory).copied();
-        match directory.and_then(|directory| topic_of(file, directory, facts)) {
-            Some(topic) => add(topics.entry((topic.topic, topic.partition)).or_default(), &file.moved),
-            None => files.push(traffic(file, directory)),
+/// A directory.
+#[derive(Clone, Debug)]
+struct Known {
+    name: Arc<str>,
+    /// Whether it lies in one of the broker's log directories.
+    is_log: bool,
+    /// Index into `sums`, of a topic-partition's.
+    sum: Option<u32>,
+    /// When it was last there.
+    round: u32,
+}
+
+/// Bytes of a topic-partition.
+#[derive(Clone, Debug)]
+struct Sum {
+    topic: Arc<str>,
+    partition: u32,
+    moved: FileBytes,
+    /// Whether any file of it is there.
+    used: bool,
+}
+
+/// What tells a log directory: it is recognised by its inode; where that could not be read, the names decide.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+struct Rules {
+    is_kafka: bool,
+    by_name: bool,
+    inodes: BTreeSet<u64>,
+}
+
+impl Rules {
+    fn is_of(&self, facts: &Facts) -> bool {
+        (self.is_kafka, self.by_name, &self.inodes) == Self::parts(facts)
+    }
+
+    fn of(facts: &Facts) -> Self {
+        let (is_kafka, by_name, inodes) = Self::parts(facts);
+        Self { is_kafka, by_name, inodes: inodes.clone() }
+    }
+
+    fn parts(facts: &Facts) -> (bool, bool, &BTreeSet<u64>) {
+        let dirs = facts.target.kafka.as_ref().map(|kafka| kafka.log_dirs.len());
+        let by_name = dirs.is_some_and(|dirs| dirs == 0 || facts.log_dir_inodes.len() < dirs);
+        (dirs.is_some(), by_name, &facts.log_dir_inodes)
+    }
+
+    fn is_log(&self, directory: &Directory) -> bool {
+        self.is_kafka && (self.by_name || self.inodes.contains(&directory.parent.inode))
+    }
+}
+
+/// So much more than what is in use may be remembered, twice and this many.
+const SPARE: usize = 64;
+
+impl Tally {
+    /// Log segments by topic-partition into `topics`, whose memory is used again; every other file on its own is
+    /// returned. `parts` together are what moved.
+    pub(super) fn files(&mut self, parts: &[&Snapshot], facts: &Facts, topics: &mut Vec<Topic>) -> Vec<FileTraffic> {
+        if !self.rules.is_of(facts) {
+            *self = Self { rules: Rules::of(facts), ..Self::default() };
+        }
+        self.round = self.round.wrapping_add(1);
+        for sum in &mut self.sums {
+            (sum.moved, sum.used) = (FileBytes::default(), false);
+        }
+        let mut present = 0;
+        for directory in parts.iter().flat_map(|part| &part.directories) {
+            present += usize::from(self.note(directory));
+        }
+        let mut files = Vec::new();
+        for file in parts.iter().flat_map(|part| &part.files) {
+            self.add(file, &mut files);
+        }
+        files.extend(overflow(parts));
+        files.sort_by_key(|f| std::cmp::Reverse(f.zero_copy_read_bytes + f.copied_read_bytes + f.written_bytes));
+        topics.clear();
+        topics.extend(self.sums.iter().filter(|sum| sum.used).map(Sum::topic));
+        topics.sort_unstable_by(|a, b| {
+            let bytes = |t: &Topic| t.zero_copy_read_bytes + t.copied_read_bytes + t.written_bytes;
+            bytes(b).cmp(&bytes(a)).then_with(|| (&a.topic, a.partition).cmp(&(&b.topic, b.partition)))
+        });
+        if self.directories.len() > 2 * present + SPARE || self.sums.len() > 2 * topics.len() + SPARE {
+            *self = Self { rules: std::mem::take(&mut self.rules), ..Self::default() };
+        }
+        files
+    }
+
+    /// Remembers a directory that is there; whether it is the first one of its number.
+    fn note(&mut self, directory: &Directory) -> bool {
+        let is_log = self.rules.is_log(directory);
+        let round = self.round;
+        if let Some(known) = self.directories.get_mut(&directory.inode) {
+            if known.round == round {
+                return false;
+            }
+            if known.is_log == is_log && known.name == directory.name {
+                known.round = round;
+                return true;
+            }
+        }
+        let sum =
+            if is_log { TopicPartition::from_directory(&directory.name).map(|topic| self.sum(topic)) } else { None };
+        self.directories.insert(directory.inode, Known { name: Arc::clone(&directory.name), is_log, sum, round });
+        true
+    }
+
+    /// Index of the sum of a topic-partition.
+    fn sum(&mut self, topic: TopicPartition) -> u32 {
+        let next = u32::try_from(self.sums.len()).unwrap_or(u32::MAX);
+        let name = self.topics.get_key_value(topic.topic.as_str()).map(|(name, _)| Arc::clone(name));
+        let name = name.unwrap_or_else(|| topic.topic.into());
+        let partitions = self.topics.entry(Arc::clone(&name)).or_default();
+        match partitions.binary_search_by_key(&topic.partition, |(partition, _)| *partition) {
+            Ok(place) => partitions[place].1,
+            Err(place) => {
+                partitions.insert(place, (topic.partition, next));
+                self.sums.push(Sum {
+                    topic: name,
+                    partition: topic.partition,
+                    moved: FileBytes::default(),
+                    used: false,
+                });
+                next
+            }
         }
     }
-    if delta.files_other.calls.iter().any(|calls| *calls > 0) {
-        let [zero_copy_read_bytes, copied_read_bytes, written_bytes] = delta.files_other.bytes;
-        files.push(FileTraffic {
-            directory: None,
-            name: OTHER.to_owned(),
-            device: None,
-            inode: None,
-            zero_copy_read_bytes,
-            copied_read_bytes,
-            written_bytes,
-        });
+
+    /// Adds a file to its topic-partition, or to the other files.
+    fn add(&mut self, file: &File, others: &mut Vec<FileTraffic>) {
+        let directory = self.directories.get(&file.directory).filter(|directory| directory.round == self.round);
+        let sum = directory.and_then(|directory| directory.sum).filter(|_| is_segment(&file.name));
+        match sum.and_then(|sum| self.sums.get_mut(sum as usize)) {
+            Some(sum) => {
+                add(&mut sum.moved, &file.moved);
+                sum.used = true;
+            }
+            None => others.push(traffic(file, directory.map(|directory| &*directory.name))),
+        }
     }
-    let mut topics: Vec<_> = topics
-        .into_iter()
-        .map(|((topic, partition), moved)| Topic {
-            topic,
-            partition,
-            zero_copy_read_bytes: moved.bytes[FilePath::ZeroCopyRead as usize],
-            copied_read_bytes: moved.bytes[FilePath::CopiedRead as usize],
-            written_bytes: moved.bytes[FilePath::Written as usize],
-        })
-        .collect();
-    topics.sort_by_key(|t| std::cmp::Reverse(t.zero_copy_read_bytes + t.copied_read_bytes + t.written_bytes));
-    files.sort_by_key(|f| std::cmp::Reverse(f.zero_copy_read_bytes + f.copied_read_bytes + f.written_bytes));
-    Files { topics, files }
 }
 
-/// A log segment of a partition's directory under one of the broker's log directories. A log directory is recognised
-/// by its inode; where that could not be read, the names decide.
-fn topic_of(file: &File, directory: &Directory, facts: &Facts) -> Option<TopicPartition> {
-    let kafka = facts.target.kafka.as_ref()?;
-    if !is_segment(&file.name) {
-        return None;
+impl Sum {
+    fn topic(&self) -> Topic {
+        Topic {
+            topic: Arc::clone(&self.topic),
+            partition: self.partition,
+            zero_copy_read_bytes: self.moved.bytes[FilePath::ZeroCopyRead as usize],
+            copied_read_bytes: self.moved.bytes[FilePath::CopiedRead as usize],
+            written_bytes: self.moved.bytes[FilePath::Written as usize],
+        }
     }
-    let under_log_dir = kafka.log_dirs.is_empty()
-        || facts.log_dir_inodes.len() < kafka.log_dirs.len()
-        || facts.log_dir_inodes.contains(&directory.parent.inode);
-    if under_log_dir { TopicPartition::from_directory(&directory.name) } else { None }
+}
+
+/// What found the table of files full.
+fn overflow(parts: &[&Snapshot]) -> Option<FileTraffic> {
+    let mut moved = FileBytes::default();
+    parts.iter().for_each(|part| add(&mut moved, &part.files_other));
+    let [zero_copy_read_bytes, copied_read_bytes, written_bytes] = moved.bytes;
+    moved.calls.iter().any(|calls| *calls > 0).then(|| FileTraffic {
+        directory: None,
+        name: OTHER.to_owned(),
+        device: None,
+        inode: None,
+        zero_copy_read_bytes,
+        copied_read_bytes,
+        written_bytes,
+    })
 }
 
 fn add(sum: &mut FileBytes, moved: &FileBytes) {
@@ -75,12 +202,12 @@ fn add(sum: &mut FileBytes, moved: &FileBytes) {
     }
 }
 
-fn traffic(file: &File, directory: Option<&Directory>) -> FileTraffic {
+fn traffic(file: &File, directory: Option<&str>) -> FileTraffic {
     // include/linux/kdev_t.h: 20 bits minor.
     let device = file.inode.device;
     FileTraffic {
-        directory: directory.map(|directory| directory.name.clone()),
-        name: file.name.clone(),
+        directory: directory.map(str::to_owned),
+        name: (*file.name).to_owned(),
         device: Some(format!("{}:{}", device >> 20, device & 0xf_ffff)),
         inode: Some(file.inode.inode),
         zero_copy_read_bytes: file.moved.bytes[FilePath::ZeroCopyRead as usize],

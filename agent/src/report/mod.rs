@@ -9,10 +9,10 @@ mod files;
 mod listeners;
 mod notes;
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, sync::Arc};
 
 use agent_ebpf::{PORT_DATAGRAM, PORT_NONE, PORT_OUTBOUND};
-pub use build::build;
+pub use build::{Builder, build};
 pub use listeners::total_egress;
 use serde::Serialize;
 
@@ -279,7 +279,7 @@ pub struct Egress {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Topic {
     /// Topic.
-    pub topic: String,
+    pub topic: Arc<str>,
     /// Partition.
     pub partition: u32,
     /// Bytes out of its log inside the kernel.

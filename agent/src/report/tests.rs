@@ -10,7 +10,7 @@ use agent_ebpf::{
 use proptest::prelude::*;
 
 use super::*;
-use crate::snapshot::{Directory, File, OtherTransfer, Snapshot, Transfer as Counted, TransferId};
+use crate::snapshot::{Directory, File, OtherTransfer, SentByPort, Snapshot, Transfer as Counted, TransferId};
 
 /// What the kernel counted of Kafka 4.1.2 while `cargo xtask demo --megabytes 40` ran (`zctrace --record`).
 const BROKER: &str = include_str!("recorded/broker.json");
@@ -70,7 +70,7 @@ fn a_recorded_broker_is_told_by_listener_and_topic() {
     assert_eq!(ssl.egress.copied_bytes, ssl.egress.egress_bytes);
     assert!((1.9..2.1).contains(&ssl.egress.copy_amplification.unwrap()));
     assert!(ssl.verdict.contains("as on every listener that encrypts"), "{}", ssl.verdict);
-    let topics: Vec<_> = report.topics.iter().map(|topic| (topic.topic.as_str(), topic.partition)).collect();
+    let topics: Vec<_> = report.topics.iter().map(|topic| (&*topic.topic, topic.partition)).collect();
     for partition in [("orders", 0), ("orders", 1), ("orders", 2), ("payments", 0)] {
         assert!(topics.contains(&partition), "{topics:?}");
     }
@@ -249,8 +249,8 @@ fn any_file() -> impl Strategy<Value = File> {
             inode: InodeKey { inode, device: 1, generation: 0 },
             moved: FileBytes { bytes, calls: [1, 1, 1] },
             directory: InodeKey { inode: 100 + directory, device: 1, generation: 0 },
-            name: if segment { "00000000000000000000.log".to_owned() } else { "checkpoint".to_owned() },
-            sent: BTreeMap::new(),
+            name: if segment { "00000000000000000000.log".into() } else { "checkpoint".into() },
+            sent: SentByPort::default(),
         },
     )
 }
@@ -265,7 +265,7 @@ proptest! {
         let directory = |n: u64, name: &str| Directory {
             inode: InodeKey { inode: 100 + n, device: 1, generation: 0 },
             parent: InodeKey { inode: LOG_DIR, device: 1, generation: 0 },
-            name: name.to_owned(),
+            name: name.into(),
         };
         let directories = vec![directory(0, "orders-0"), directory(1, "orders-1"), directory(2, "elsewhere")];
         let delta = Snapshot { transfers, files, directories, ..Snapshot::default() };
@@ -289,5 +289,52 @@ proptest! {
         prop_assert_eq!(told(|t| t.written_bytes, |f| f.written_bytes), moved(FilePath::Written));
         prop_assert_eq!(told(|t| t.copied_read_bytes, |f| f.copied_read_bytes), moved(FilePath::CopiedRead));
         prop_assert_eq!(told(|t| t.zero_copy_read_bytes, |f| f.zero_copy_read_bytes), moved(FilePath::ZeroCopyRead));
+    }
+
+    /// What a builder remembers from one Report to the next changes none of them: directories that come, go, are renamed or
+    /// moved to another place, files that come and go, log directories that become known, two lives.
+    #[test]
+    fn a_builder_gives_what_one_without_memory_would(
+        rounds in prop::collection::vec(
+            (
+                prop::collection::btree_map(1u64..50, any_file(), 0..20),
+                prop::collection::btree_map(0u64..6, (0usize..7, any::<bool>()), 0..6),
+                prop::collection::btree_map(60u64..90, any_file(), 0..10),
+                any::<bool>(),
+            ),
+            1..12,
+        ),
+    ) {
+        const NAMES: [&str; 7] = [
+            "orders-0", "orders-1", "orders-1.0123456789abcdef0123456789abcdef-delete", "orders-2", "payments-0",
+            "elsewhere", "payments-10",
+        ];
+        let known = |inode| InodeKey { inode, device: 1, generation: 0 };
+        let files = |files: BTreeMap<u64, File>| -> Vec<File> {
+            files.into_iter().map(|(number, file)| File { inode: known(number), ..file }).collect()
+        };
+        let mut builder = Builder::default();
+        let mut topics = Vec::new();
+        for (present, directories, past, knows_log_dirs) in rounds {
+            let directory = |(number, (name, in_log_dir)): (u64, (usize, bool))| Directory {
+                inode: known(100 + number),
+                parent: known(if in_log_dir { LOG_DIR } else { 7 }),
+                name: NAMES[name].into(),
+            };
+            let mut facts = facts();
+            if !knows_log_dirs {
+                facts.log_dir_inodes.clear();
+            }
+            let directories: Vec<_> = directories.into_iter().map(directory).collect();
+            let present = Snapshot { files: files(present), directories, ..Snapshot::default() };
+            let past = Snapshot { files: files(past), directories: vec![directory((2, (3, true)))], ..Snapshot::default() };
+            let (window, attach) = (
+                Window { start: String::new(), seconds: 1.0, ended_by: EndedBy::StillRunning },
+                Attach { leg: String::new(), reason: String::new() },
+            );
+            let built = builder.build(&[&present, &past], &facts, window.clone(), attach.clone(), topics);
+            prop_assert_eq!(&built, &build(&present.plus(&past), &facts, window, attach));
+            topics = built.topics;
+        }
     }
 }

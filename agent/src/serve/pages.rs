@@ -1,19 +1,17 @@
 //! The pages: what the fleet looks like now.
 
 use std::{
+    io::{self, Write},
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
     time::{Duration, Instant, SystemTime},
 };
 
-use prometheus::{Registry, TextEncoder};
+use prometheus::{Encoder, Registry, TextEncoder};
 
-use super::{
-    memory,
-    web::{Response, Site, WebHandle},
-};
+use super::web::{Head, Site, WebHandle};
 use crate::{
     fleet::{Fleet, View},
     log::Lost,
@@ -37,8 +35,6 @@ pub struct Stats {
     pub config: ConfigStats,
     /// Log lines that were lost.
     pub lost: Lost,
-    /// Bytes of the last exposition.
-    last_exposition: AtomicUsize,
 }
 
 /// What became of the configuration.
@@ -105,26 +101,43 @@ pub struct Pages {
     pub attach: Duration,
 }
 
-/// An exposition of more bytes leaves so much free memory behind that it is worth to give it back to the system.
-const LARGE: usize = 1 << 20;
 /// Width of the tables on the page.
 const PAGE_WIDTH: usize = 120;
 
 impl Site for Pages {
-    fn get(&self, path: &str) -> Option<Response> {
+    fn get(&self, path: &str, body: &mut dyn Write) -> Option<Head> {
         let answer = match path {
-            path if path == self.telemetry_path => self.metrics(),
-            "/" => self.page(),
-            "/healthz" => Ok(text("text/plain; charset=utf-8", "ok\n".to_owned())),
-            "/readyz" => Ok(self.ready()),
-            "/api/v1/report" => self.reports(),
-            _ => self.report(path.strip_prefix("/api/v1/report/")?)?,
+            path if path == self.telemetry_path => self.metrics(body),
+            "/" => self.page(body),
+            "/healthz" => say(body, "ok\n", 200),
+            "/readyz" => self.ready(body),
+            "/api/v1/report" => self.reports(body),
+            _ => self.report(path.strip_prefix("/api/v1/report/")?, body).transpose()?,
         };
         Some(answer.unwrap_or_else(|error| {
-            tracing::error!(%error, path, "the maps could not be read");
-            Response { status: 500, ..text("text/plain; charset=utf-8", format!("{error}\n")) }
+            tracing::error!(%error, path, "an answer could not be made");
+            // Nothing has been written where the maps could not be read.
+            let _ = writeln!(body, "{error}");
+            Head { status: 500, content_type: PLAIN }
         }))
     }
+}
+
+/// What keeps an answer from being made: the maps could not be read, or the text not be written.
+#[derive(Debug, thiserror::Error)]
+enum PageError {
+    #[error(transparent)]
+    Probe(#[from] ProbeError),
+    #[error("the answer could not be written: {0}")]
+    Write(#[from] io::Error),
+}
+
+const PLAIN: &str = "text/plain; charset=utf-8";
+const JSON: &str = "application/json";
+
+fn say(body: &mut dyn Write, text: &str, status: u16) -> Result<Head, PageError> {
+    body.write_all(text.as_bytes())?;
+    Ok(Head { status, content_type: PLAIN })
 }
 
 impl Pages {
@@ -133,18 +146,17 @@ impl Pages {
         self.fleet.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn metrics(&self) -> Result<Response, ProbeError> {
+    fn metrics(&self, body: &mut dyn Write) -> Result<Head, PageError> {
         let started = Instant::now();
         let mut fleet = self.fleet();
-        let views = fleet.views()?;
-        let usage = fleet.last_usage().to_vec();
+        fleet.read()?;
         let (leg, reason) = fleet.attach();
         let own = Own {
             leg: leg.to_owned(),
             reason: reason.to_owned(),
             attach: self.attach,
             scrape: started.elapsed(),
-            usage,
+            usage: fleet.last_usage().to_vec(),
             window: fleet.window(),
             refused: self.stats.refused.load(Ordering::Relaxed),
             forgotten: fleet.forgotten(),
@@ -155,20 +167,13 @@ impl Pages {
             log_lines_lost: self.stats.lost.lines(),
             clock_set_back: self.stats.clock_set_back.load(Ordering::Relaxed),
         };
+        // Written while the fleet is held: the views are its memory, not a copy.
+        render(&fleet.views().collect::<Vec<_>>(), &own, body)?;
         drop(fleet);
-        // As long as the last one: a buffer that grows is copied again and again.
-        let mut body = String::with_capacity(self.stats.last_exposition.load(Ordering::Relaxed) + (4 << 10));
-        render(&views, &own, &mut body);
-        self.stats.last_exposition.store(body.len(), Ordering::Relaxed);
-        // Before the process says how much memory it has.
-        drop(views);
-        if body.len() > LARGE {
-            memory::give_back();
-        }
-        if let Err(error) = TextEncoder::new().encode_utf8(&self.registry.gather(), &mut body) {
+        if let Err(error) = TextEncoder::new().encode(&self.registry.gather(), &mut &mut *body) {
             tracing::warn!(%error, "the metrics of zctrace's own process are missing");
         }
-        Ok(text("text/plain; version=0.0.4; charset=utf-8", body))
+        Ok(Head { status: 200, content_type: "text/plain; version=0.0.4; charset=utf-8" })
     }
 
     /// What the server has seen.
@@ -190,61 +195,58 @@ impl Pages {
         }
     }
 
-    fn ready(&self) -> Response {
-        let scans = self.stats.scans.load(Ordering::Relaxed);
-        if scans > 0 {
-            return text("text/plain; charset=utf-8", "ready\n".to_owned());
-        }
-        Response {
-            status: 503,
-            ..text("text/plain; charset=utf-8", "the first look for processes is not over\n".to_owned())
+    fn ready(&self, body: &mut dyn Write) -> Result<Head, PageError> {
+        match self.stats.scans.load(Ordering::Relaxed) {
+            0 => say(body, "the first look for processes is not over\n", 503),
+            _ => say(body, "ready\n", 200),
         }
     }
 
-    fn reports(&self) -> Result<Response, ProbeError> {
-        let documents: Vec<_> = self.fleet().views()?.iter().map(document).collect();
-        Ok(text("application/json", format!("[{}]\n", documents.join(","))))
+    fn reports(&self, body: &mut dyn Write) -> Result<Head, PageError> {
+        let mut fleet = self.fleet();
+        fleet.read()?;
+        let mut before = "[";
+        for view in fleet.views() {
+            write!(body, "{before}{}", document(view))?;
+            before = ",";
+        }
+        body.write_all(if before == "[" { b"[]\n" } else { b"]\n" })?;
+        Ok(Head { status: 200, content_type: JSON })
     }
 
     /// The document of one target; `None` where there is no such target.
-    fn report(&self, name: &str) -> Option<Result<Response, ProbeError>> {
-        let views = match self.fleet().views() {
-            Ok(views) => views,
-            Err(error) => return Some(Err(error)),
-        };
-        let view = views.iter().find(|view| view.name == name)?;
-        Some(Ok(text("application/json", document(view))))
+    fn report(&self, name: &str, body: &mut dyn Write) -> Result<Option<Head>, PageError> {
+        let mut fleet = self.fleet();
+        fleet.read()?;
+        let Some(view) = fleet.views().find(|view| view.name == name) else { return Ok(None) };
+        body.write_all(document(view).as_bytes())?;
+        Ok(Some(Head { status: 200, content_type: JSON }))
     }
 
-    fn page(&self) -> Result<Response, ProbeError> {
+    fn page(&self, body: &mut dyn Write) -> Result<Head, PageError> {
         let style = Style { width: PAGE_WIDTH, unicode: true, ..Style::default() };
-        let views = self.fleet().views()?;
-        let mut body = String::from(
-            "<!doctype html><html lang=\"en\"><head><meta charset=\"utf-8\"><meta http-equiv=\"refresh\" content=\"5\">\
-             <title>zctrace</title></head><body><h1>zctrace</h1>\n",
-        );
-        body += &format!(
-            "<p><a href=\"{0}\">{0}</a> · <a href=\"/api/v1/report\">JSON</a></p>\n",
-            escaped(&self.telemetry_path)
-        );
-        if views.is_empty() {
-            body += "<p>No process was found yet. It looks for them every few seconds.</p>\n";
+        let mut fleet = self.fleet();
+        fleet.read()?;
+        body.write_all(
+            b"<!doctype html><html lang=\"en\"><head><meta charset=\"utf-8\"><meta http-equiv=\"refresh\" content=\"5\">\
+              <title>zctrace</title></head><body><h1>zctrace</h1>\n",
+        )?;
+        let metrics = escaped(&self.telemetry_path);
+        writeln!(body, "<p><a href=\"{metrics}\">{metrics}</a> · <a href=\"/api/v1/report\">JSON</a></p>")?;
+        if fleet.views().next().is_none() {
+            writeln!(body, "<p>No process was found yet. It looks for them every few seconds.</p>")?;
         }
-        for view in &views {
+        for view in fleet.views() {
             let table = output::table::render(&view.report, &style);
-            body += &format!("<h2>{}</h2>\n<pre>{}</pre>\n", escaped(&view.name), escaped(&table));
+            writeln!(body, "<h2>{}</h2>\n<pre>{}</pre>", escaped(&view.name), escaped(&table))?;
         }
-        body += "</body></html>\n";
-        Ok(text("text/html; charset=utf-8", body))
+        writeln!(body, "</body></html>")?;
+        Ok(Head { status: 200, content_type: "text/html; charset=utf-8" })
     }
 }
 
 fn document(view: &View) -> String {
     output::json::render(&view.report).unwrap_or_else(|error| format!("{{\"error\": \"{error}\"}}"))
-}
-
-fn text(content_type: &'static str, body: String) -> Response {
-    Response { status: 200, content_type, body }
 }
 
 /// Text that no browser takes for markup.

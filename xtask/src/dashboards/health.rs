@@ -132,8 +132,8 @@ pub(super) fn details() -> Vec<Panel> {
              --topics.limit to see them apart.",
             unit::COUNT,
         )
-        .query(&format!("sum(zctrace_folded_listeners{{{OWN}}})"), "listeners")
-        .query(&format!("sum(zctrace_folded_topic_partitions{{{OWN}}})"), "topic-partitions")
+        .query(&format!("sum(zctrace_folded_listeners_total{{{OWN}}})"), "listeners")
+        .query(&format!("sum(zctrace_folded_topic_partitions_total{{{OWN}}})"), "topic-partitions")
         .size(8, 8),
         Panel::lines(
             "Looks for processes",

@@ -88,7 +88,7 @@ fn now() -> Vec<Panel> {
             "Topic-partitions without a series of their own, on the chosen brokers. Their bytes are in (other).",
             unit::COUNT,
         )
-        .query(&format!("sum(zctrace_folded_topic_partitions{{{TARGET}}})"), "")
+        .query(&format!("sum(zctrace_folded_topic_partitions_total{{{TARGET}}})"), "")
         .fixed(UNKNOWN),
         Panel::stat(
             "Topics",

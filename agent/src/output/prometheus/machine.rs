@@ -36,7 +36,7 @@ const HEAP: Kinds<Java> = &[
     ("used", |java| java.heap_used_bytes),
 ];
 
-pub(super) fn render(text: &mut Text<'_>, views: &[View]) {
+pub(super) fn render(text: &mut Text<'_>, views: &[&View]) {
     text.begin(&metrics::ADVICE);
     for view in views {
         for advice in &view.report.advice {
@@ -45,7 +45,7 @@ pub(super) fn render(text: &mut Text<'_>, views: &[View]) {
     }
     text.begin(&metrics::HOST_MEMORY);
     // All targets are on one host.
-    if let Some(memory) = views.iter().filter_map(machine).find_map(|machine| machine.memory.as_ref()) {
+    if let Some(memory) = views.iter().copied().filter_map(machine).find_map(|machine| machine.memory.as_ref()) {
         for (kind, bytes) in HOST {
             if let Some(bytes) = bytes(memory) {
                 text.count(&metrics::HOST_MEMORY, &[kind], bytes);
@@ -68,7 +68,7 @@ fn machine(view: &View) -> Option<&Machine> {
     view.report.machine.as_ref()
 }
 
-fn kinds<T>(text: &mut Text<'_>, metric: &Metric, views: &[View], kinds: Kinds<T>, of: fn(&Machine) -> Option<&T>) {
+fn kinds<T>(text: &mut Text<'_>, metric: &Metric, views: &[&View], kinds: Kinds<T>, of: fn(&Machine) -> Option<&T>) {
     text.begin(metric);
     for view in views {
         let Some(thing) = machine(view).and_then(of) else { continue };
@@ -80,7 +80,7 @@ fn kinds<T>(text: &mut Text<'_>, metric: &Metric, views: &[View], kinds: Kinds<T
     }
 }
 
-fn of_each(text: &mut Text<'_>, metric: &Metric, views: &[View], bytes: impl Fn(&Machine) -> Option<u64>) {
+fn of_each(text: &mut Text<'_>, metric: &Metric, views: &[&View], bytes: impl Fn(&Machine) -> Option<u64>) {
     text.begin(metric);
     for view in views {
         if let Some(bytes) = machine(view).and_then(&bytes) {

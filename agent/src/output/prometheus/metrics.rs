@@ -84,10 +84,10 @@ metrics! {
         "Length of the window that the ratios are over.";
     TOPIC_BYTES: Counter "zctrace_topic_bytes_total" ["target" "topic" "partition" "path"]
         "Bytes of log segments by path: zero_copy_read, copied_read, written.";
-    FOLDED_TOPICS: Gauge "zctrace_folded_topic_partitions" ["target"]
-        "Topic-partitions without a series of their own, whose bytes are in the topic (other).";
-    FOLDED_LISTENERS: Gauge "zctrace_folded_listeners" ["target"]
-        "Listeners without series of their own, whose bytes are in the listener (other).";
+    FOLDED_TOPICS: Counter "zctrace_folded_topic_partitions_total" ["target"]
+        "Topic-partitions whose bytes went to the topic (other) for want of a series, each counted once (up to 100,000).";
+    FOLDED_LISTENERS: Counter "zctrace_folded_listeners_total" ["target"]
+        "Listeners whose bytes went to the listener (other) for want of series, each counted once.";
     ADVICE: Gauge "zctrace_advice" ["target" "id"]
         "1 for each thing that could be better, by the word that the report's advice has for it.";
     HOST_MEMORY: Gauge "zctrace_host_memory_bytes" ["kind"]

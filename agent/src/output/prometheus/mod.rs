@@ -6,7 +6,7 @@ mod metrics;
 pub(crate) mod tests;
 mod text;
 
-use std::time::Duration;
+use std::{fmt::Write as _, io, time::Duration};
 
 pub use metrics::{Kind, METRICS, Metric};
 use text::Text;
@@ -100,8 +100,11 @@ const BOUNDS: [u64; 14] = [
     268_435_455,
 ];
 
-/// Writes the exposition of all targets behind what `out` holds.
-pub fn render(views: &[View], own: &Own, out: &mut String) {
+/// Writes the exposition of all targets.
+///
+/// # Errors
+/// Those of `out`.
+pub fn render(views: &[&View], own: &Own, out: &mut dyn io::Write) -> io::Result<()> {
     let mut text = Text::new(out);
     targets(&mut text, views);
     transfers(&mut text, views);
@@ -112,9 +115,10 @@ pub fn render(views: &[View], own: &Own, out: &mut String) {
     machine::render(&mut text, views);
     losses(&mut text, views);
     zctrace(&mut text, own);
+    text.finish()
 }
 
-fn targets(text: &mut Text<'_>, views: &[View]) {
+fn targets(text: &mut Text<'_>, views: &[&View]) {
     text.begin(&metrics::TARGET_INFO);
     for view in views {
         let target = &view.report.target;
@@ -140,7 +144,7 @@ fn targets(text: &mut Text<'_>, views: &[View]) {
 }
 
 /// A metric with one sample for each target.
-fn each(text: &mut Text<'_>, metric: &Metric, views: &[View], count: impl Fn(&View) -> u64) {
+fn each(text: &mut Text<'_>, metric: &Metric, views: &[&View], count: impl Fn(&View) -> u64) {
     text.begin(metric);
     for view in views {
         text.count(metric, &[&view.name], count(view));
@@ -153,7 +157,7 @@ fn labels(key: &Key) -> (String, String) {
     (key.1.clone().unwrap_or_default(), port)
 }
 
-fn transfers(text: &mut Text<'_>, views: &[View]) {
+fn transfers(text: &mut Text<'_>, views: &[&View]) {
     let kinds: [Of<Transfer, u64>; 2] =
         [(&metrics::TRANSFERS, |transfer| transfer.calls), (&metrics::TRANSFER_BYTES, |transfer| transfer.bytes)];
     for (metric, count) in kinds {
@@ -191,7 +195,7 @@ fn merged<K: PartialEq>(view: &View, kind: impl Fn(&Transfer) -> K) -> Vec<(Tran
     sums
 }
 
-fn sizes(text: &mut Text<'_>, views: &[View]) {
+fn sizes(text: &mut Text<'_>, views: &[&View]) {
     let metric = &metrics::TRANSFER_SIZE;
     text.begin(metric);
     for view in views {
@@ -226,7 +230,7 @@ fn histograms(view: &View) -> Vec<(Transfer, Vec<SizeBucket>)> {
         .collect()
 }
 
-fn calls_without_bytes(text: &mut Text<'_>, views: &[View]) {
+fn calls_without_bytes(text: &mut Text<'_>, views: &[&View]) {
     text.begin(&metrics::ERRORS);
     for view in views {
         for error in &view.report.errors {
@@ -241,7 +245,7 @@ fn calls_without_bytes(text: &mut Text<'_>, views: &[View]) {
     }
 }
 
-fn egress(text: &mut Text<'_>, views: &[View]) {
+fn egress(text: &mut Text<'_>, views: &[&View]) {
     text.begin(&metrics::EGRESS);
     for_each_listener(views, |view, listener, port, of| {
         let egress = &of.egress;
@@ -272,7 +276,7 @@ fn egress(text: &mut Text<'_>, views: &[View]) {
     });
 }
 
-fn for_each_listener(views: &[View], mut visit: impl FnMut(&View, &str, &str, &Listener)) {
+fn for_each_listener(views: &[&View], mut visit: impl FnMut(&View, &str, &str, &Listener)) {
     for view in views {
         for of in &view.report.listeners {
             let (listener, port) = labels(&(of.port, of.name.clone()));
@@ -281,7 +285,7 @@ fn for_each_listener(views: &[View], mut visit: impl FnMut(&View, &str, &str, &L
     }
 }
 
-fn ratios(text: &mut Text<'_>, views: &[View], own: &Own) {
+fn ratios(text: &mut Text<'_>, views: &[&View], own: &Own) {
     let kinds: [Of<Egress, Option<f64>>; 3] = [
         (&metrics::ZERO_COPY_RATIO, |egress| egress.zero_copy_ratio),
         (&metrics::COPY_RATIO, |egress| egress.copy_ratio),
@@ -302,12 +306,17 @@ fn ratios(text: &mut Text<'_>, views: &[View], own: &Own) {
     text.number(&metrics::WINDOW, &[], own.window.as_secs_f64());
 }
 
-fn topics(text: &mut Text<'_>, views: &[View]) {
+fn topics(text: &mut Text<'_>, views: &[&View]) {
     let metric = &metrics::TOPIC_BYTES;
     text.begin(metric);
+    let mut partition = String::new();
     for view in views {
         for topic in &view.topics {
-            let partition = topic.partition.map(|partition| partition.to_string()).unwrap_or_default();
+            partition.clear();
+            if let Some(number) = topic.partition {
+                // Writing to a String can't fail.
+                let _ = write!(partition, "{number}");
+            }
             for (path, bytes) in [
                 ("zero_copy_read", topic.zero_copy_read_bytes),
                 ("copied_read", topic.copied_read_bytes),
@@ -321,7 +330,7 @@ fn topics(text: &mut Text<'_>, views: &[View]) {
     each(text, &metrics::FOLDED_LISTENERS, views, |view| view.folded_listeners);
 }
 
-fn losses(text: &mut Text<'_>, views: &[View]) {
+fn losses(text: &mut Text<'_>, views: &[&View]) {
     each(text, &metrics::LOST_UPDATES, views, |view| view.report.lost.updates);
     each(text, &metrics::OTHER_BYTES, views, |view| view.report.lost.other_bytes);
     each(text, &metrics::UNKNOWN_ENDPOINT, views, |view| view.report.lost.unknown_endpoint_bytes);

@@ -73,10 +73,10 @@ fn recorded() -> Snapshot {
     serde_json::from_str(include_str!("../../report/recorded/broker.json")).unwrap()
 }
 
-fn exposition(views: &[View]) -> String {
-    let mut out = String::new();
-    render(views, &own(), &mut out);
-    out
+pub(crate) fn exposition(views: &[View]) -> String {
+    let mut out = Vec::new();
+    render(&views.iter().collect::<Vec<_>>(), &own(), &mut out).unwrap();
+    String::from_utf8(out).unwrap()
 }
 
 /// Samples by name and labels.

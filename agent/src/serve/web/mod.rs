@@ -28,6 +28,8 @@ mod stats;
 mod tests;
 mod troubles;
 
+use std::io;
+
 pub use config::{WebConfig, check};
 pub use error::WebError;
 pub use limits::Limits;
@@ -36,22 +38,22 @@ pub use server::serve;
 pub use stats::WebStats;
 pub use troubles::Troubles;
 
-/// What to answer.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Response {
+/// What goes before a body.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Head {
     /// HTTP status. One that HTTP does not know is sent as 500.
     pub status: u16,
     /// Type of the body.
     pub content_type: &'static str,
-    /// Body. It is kept in memory until the last client that asked for it has read it or was let go.
-    pub body: String,
 }
 
 /// What is served.
 pub trait Site: Send + Sync + 'static {
-    /// The answer for a path (without its query), `None` where there is nothing.
+    /// The answer for a path (without its query), `None` where there is nothing. Its body is written to `body`, piece by
+    /// piece: where the client takes gzip, only what is compressed is kept in memory, until the last client that asked for
+    /// it has read it or was let go.
     ///
     /// It may block: it is called on a thread for blocking work, [`Limits::renders`] times at once at most, and once for
     /// all who ask for the same path meanwhile. A panic is answered with 500.
-    fn get(&self, path: &str) -> Option<Response>;
+    fn get(&self, path: &str, body: &mut dyn io::Write) -> Option<Head>;
 }

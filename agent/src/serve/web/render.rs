@@ -12,7 +12,12 @@ use tokio::{
     time::{Instant, timeout},
 };
 
-use super::{Limits, Response, Site, body::kept, gzip, registry::Registry};
+use super::{
+    Head, Limits, Site,
+    body::kept,
+    gzip::{Body, Spare},
+    registry::Registry,
+};
 
 /// What became of a request for a page.
 #[derive(Clone, Debug)]
@@ -48,10 +53,9 @@ pub(super) struct Renderer {
     renders: Arc<Semaphore>,
     bodies: Arc<Semaphore>,
     running: Mutex<HashMap<Key, watch::Receiver<Option<Outcome>>>>,
+    spare: Arc<Spare>,
 }
 
-/// Shorter bodies are not worth compressing.
-const WORTH_COMPRESSING: usize = 1 << 10;
 /// Who has read nothing for this long has no claim on memory that others wait for.
 const STALLED: Duration = Duration::from_secs(1);
 
@@ -64,6 +68,7 @@ impl Renderer {
             renders: Arc::new(Semaphore::new(limits.renders)),
             bodies: Arc::new(Semaphore::new(limits.bodies)),
             running: Mutex::default(),
+            spare: Arc::default(),
         }
     }
 
@@ -109,13 +114,19 @@ impl Renderer {
         let Ok(Ok(render)) = timeout(patience, Arc::clone(&self.renders).acquire_owned()).await else {
             return Outcome::Busy;
         };
-        let (site, small) = (Arc::clone(&self.site), self.limits.small);
+        let (site, spare, small) = (Arc::clone(&self.site), Arc::clone(&self.spare), self.limits.small);
         let made = tokio::task::spawn_blocking(move || {
             // Held until the work is really over, also when nobody waits for it any more.
             let _render = render;
-            let Some(response) = site.get(&path) else { return Outcome::Nothing };
-            let Response { status, content_type, body: text } = response;
-            let (bytes, gzip) = encode(text, gzip);
+            let mut text = Body::new(gzip, &spare);
+            let Some(Head { status, content_type }) = site.get(&path, &mut text) else { return Outcome::Nothing };
+            let (bytes, gzip) = match text.finish() {
+                Ok(finished) => finished,
+                Err(error) => {
+                    tracing::error!(%error, path, "a page could not be compressed");
+                    return Outcome::Failed;
+                }
+            };
             let permit = (bytes.len() > small).then_some(body);
             Outcome::Page(Page { status, content_type, gzip, body: kept(bytes, permit) })
         });
@@ -124,16 +135,6 @@ impl Renderer {
             Outcome::Failed
         })
     }
-}
-
-fn encode(text: String, gzip: bool) -> (Vec<u8>, bool) {
-    if gzip && text.len() >= WORTH_COMPRESSING {
-        // Writing to memory does not fail; if it did, the plain text is an answer too.
-        if let Ok(bytes) = gzip::compress(text.as_bytes()) {
-            return (bytes, true);
-        }
-    }
-    (text.into_bytes(), false)
 }
 
 /// An answer that is being made: others may join until this is dropped.

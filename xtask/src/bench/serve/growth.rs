@@ -63,12 +63,21 @@ pub(super) fn scrapes(programs: &Programs, size: Size, rounds: u32) -> anyhow::R
     })
 }
 
-/// What the example program `scrape_cost` says.
-#[derive(Debug, Deserialize)]
-pub(super) struct Garbage {
+/// What scrapes of one kind took.
+#[derive(Clone, Debug, Deserialize)]
+pub(super) struct Costs {
     /// Bytes allocated in each scrape, and the most of them in use at once.
     pub(super) allocated: Vec<f64>,
     pub(super) peak: Vec<f64>,
+}
+
+/// What the example program `scrape_cost` says.
+#[derive(Debug, Deserialize)]
+pub(super) struct Garbage {
+    /// As Prometheus asks.
+    pub(super) gzip: Costs,
+    /// For a client that takes no gzip.
+    pub(super) plain: Costs,
     /// The same of the topics alone as the `prometheus` crate has them.
     pub(super) metric_families_allocated: f64,
     pub(super) metric_families_peak: f64,

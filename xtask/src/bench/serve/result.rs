@@ -90,8 +90,10 @@ pub(super) fn record(found: &Found) -> Record {
         add("samples", "", Some(exactly(scrapes.samples)));
         add("answer", "KiB", Some(exactly((scrapes.body / KIB).round())));
         if let Some(garbage) = garbage {
-            add("allocated a scrape", "KiB", median_of(&garbage.allocated).map(|it| scaled(it, KIB)));
-            add("most at once", "KiB", median_of(&garbage.peak).map(|it| scaled(it, KIB)));
+            let kib = |values: &[f64]| median_of(values).map(|it| scaled(it, KIB));
+            add("allocated a scrape", "KiB", kib(&garbage.gzip.allocated));
+            add("most at once", "KiB", kib(&garbage.gzip.peak));
+            add("allocated without gzip", "KiB", kib(&garbage.plain.allocated));
         }
         add("resident", "MiB", Some(exactly(scrapes.resident / MIB)));
         add("maps in the kernel", "MiB", Some(exactly(scrapes.maps / MIB)));
@@ -105,7 +107,7 @@ pub(super) fn record(found: &Found) -> Record {
         let goal = |what: &str| format!("{what}, 10,000 partitions");
         record.goal(goal("a scrape"), "ms", median_of(&scrapes.times), 50.0);
         let kib = |values: &[f64]| median_of(values).map(|it| scaled(it, KIB));
-        record.goal(goal("allocated in a scrape"), "KiB", kib(&garbage.allocated), 1024.0);
+        record.goal(goal("allocated in a scrape"), "KiB", kib(&garbage.gzip.allocated), 1024.0);
         record.goal(goal("resident memory without maps"), "MiB", Some(exactly(scrapes.resident / MIB)), 20.0);
         record.notes.push(format!(
             "The topics of 10,000 partitions as the `prometheus` crate's `MetricFamily` and its text encoder have them take \
@@ -153,12 +155,14 @@ fn method(rounds: u32) -> Vec<String> {
          sent once by `sendfile` before the scrapes."
             .to_owned(),
         format!(
-            "A scrape is what a client waits for, from the connection to the last byte of `/metrics`: {rounds} of each size, \
-             after three that are not counted. `--topics.limit` is as large as what is watched."
+            "A scrape is what a client waits for that takes gzip, as Prometheus does, from the connection to the last byte of \
+             `/metrics`: {rounds} of each size, after three that are not counted. `--topics.limit` is as large as what is \
+             watched."
         ),
-        "Allocated: every byte that the process asks its allocator for while one exposition is made from the maps, by a \
-         counting allocator in `agent/examples/scrape_cost.rs` (growth of a buffer counts for what it grows by). All of it is \
-         given back after the scrape; *most at once* is how much of it is in use at a time."
+        "Allocated: every byte that the process asks its allocator for from the request to the answer's last byte, the web \
+         server's included, by a counting allocator in `agent/examples/scrape_cost.rs` (growth of a buffer counts for what it \
+         grows by). All of it is given back after the scrape; *most at once* is how much of it is in use at a time. A client \
+         that takes no gzip has its whole answer in memory until it has read it."
             .to_owned(),
         "Resident is `VmRSS` between scrapes, after all of them. Maps are apart: the sum of `memlock` of the maps' \
          descriptors, memory of the kernel that is not in it."
@@ -204,7 +208,7 @@ pub(super) fn draw(record: &Record, dir: &Path) -> anyhow::Result<Vec<String>> {
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
-    use super::*;
+    use super::{super::growth::Costs, *};
     use crate::bench::record::Verdict;
 
     fn found() -> Found {
@@ -215,9 +219,10 @@ mod tests {
             resident: 30.0 * MIB,
             maps: 9.0 * MIB,
         };
+        let costs = || Costs { allocated: vec![5e5; 9], peak: vec![4e5; 9] };
         let garbage = || Garbage {
-            allocated: vec![5e5; 9],
-            peak: vec![4e5; 9],
+            gzip: costs(),
+            plain: costs(),
             metric_families_allocated: 16e6,
             metric_families_peak: 15e6,
             processors: vec![(2, vec![0.04; 5]), (8, vec![0.1; 5])],

@@ -1,0 +1,186 @@
+//! Files and directories, read into what was read before: from one scrape to the next ten thousand of them change their
+//! counts, but hardly ever their names. What is there already takes no memory again.
+
+use std::sync::Arc;
+
+use agent_ebpf::{
+    Directory as DirectoryValue, FileBytes, FileCounts, FileKey, FilePath, FileValue, InodeKey, PORT_NONE,
+};
+use aya::Ebpf;
+
+use super::{
+    ProbeError,
+    batch::{for_each, for_each_from},
+    places::Places,
+    read::{add_moved, text},
+};
+use crate::snapshot::{Directory, File, Sent, SentByPort, Snapshot};
+
+/// What is kept between two readings beside the snapshots themselves.
+#[derive(Debug, Default)]
+pub(super) struct Known {
+    /// Directories of all targets, by inode.
+    directories: Vec<Directory>,
+    /// Whose counts lie at each place of `FILE_COUNTS`.
+    owners: Vec<Option<Owner>>,
+    /// Directories of one target's files.
+    used: Vec<InodeKey>,
+}
+
+/// An entry of the table of files.
+#[derive(Clone, Copy, Debug)]
+struct Owner {
+    /// Index of the target and of the file in its snapshot.
+    target: u16,
+    file: u32,
+    port: u32,
+}
+
+/// Reads the files of some targets into their snapshots. Returns the entries of the table.
+pub(super) fn files(ebpf: &Ebpf, lives: &mut [(u16, &mut Snapshot)], known: &mut Known) -> Result<u32, ProbeError> {
+    for (_, snapshot) in &mut *lives {
+        for file in &mut snapshot.files {
+            file.moved = FileBytes::default();
+            file.sent.clear();
+        }
+    }
+    let (mut entries, mut fresh, mut present) = owners(ebpf, lives, &mut known.owners)?;
+    if !fresh.is_empty() || present.iter().flatten().any(|present| !present) {
+        change(lives, fresh, &present);
+        // Places of files have changed. What comes now is left for the next time.
+        (entries, fresh, present) = owners(ebpf, lives, &mut known.owners)?;
+        drop((fresh, present));
+    }
+    let count = u32::try_from(known.owners.len()).unwrap_or(u32::MAX);
+    for_each_from(ebpf, "FILE_COUNTS", 0, count, |index, values: &[FileCounts]| {
+        let owner = known.owners.get(index as usize).copied().flatten();
+        if let Some(owner) = owner
+            && let Some(file) = lives
+                .get_mut(usize::from(owner.target))
+                .and_then(|(_, snapshot)| snapshot.files.get_mut(owner.file as usize))
+        {
+            add_entry(file, owner.port, &values[0]);
+        }
+    })?;
+    Ok(entries)
+}
+
+/// A file that its snapshot does not have: index of the target, and the entry.
+type Fresh = (u16, FileKey, FileValue);
+/// Whether each known file of each target is still there.
+type Present = Vec<Vec<bool>>;
+
+/// Finds whose counts lie where.
+fn owners(
+    ebpf: &Ebpf,
+    lives: &[(u16, &mut Snapshot)],
+    owners: &mut Vec<Option<Owner>>,
+) -> Result<(u32, Vec<Fresh>, Present), ProbeError> {
+    let used = Places::Files.used(ebpf)?;
+    owners.clear();
+    let mut fresh = Vec::new();
+    let mut present: Present = lives.iter().map(|(_, snapshot)| vec![false; snapshot.files.len()]).collect();
+    let mut entries = 0;
+    for_each(ebpf, "FILES", |key: &FileKey, values: &[FileValue]| {
+        entries += 1;
+        let target = lives.iter().position(|(slot, _)| u32::from(*slot) == key.target);
+        let Some((index, (_, snapshot))) = target.and_then(|index| Some((index, lives.get(index)?))) else { return };
+        let target = u16::try_from(index).unwrap_or(u16::MAX);
+        let Ok(file) = snapshot.files.binary_search_by_key(&key.inode, |file| file.inode) else {
+            fresh.push((target, *key, values[0]));
+            return;
+        };
+        present[index][file] = true;
+        let place = values[0].index as usize;
+        if place >= owners.len() && values[0].index < used {
+            owners.resize(place + 1, None);
+        }
+        if let Some(owner) = owners.get_mut(place) {
+            *owner = Some(Owner { target, file: u32::try_from(file).unwrap_or(u32::MAX), port: key.port });
+        }
+    })?;
+    Ok((entries, fresh, present))
+}
+
+/// Takes in files that came, and lets go those that went.
+fn change(lives: &mut [(u16, &mut Snapshot)], mut fresh: Vec<Fresh>, present: &Present) {
+    for ((_, snapshot), present) in lives.iter_mut().zip(present) {
+        let mut present = present.iter();
+        snapshot.files.retain(|_| present.next().copied().unwrap_or(true));
+    }
+    fresh.sort_unstable_by_key(|(target, key, _)| (*target, key.inode));
+    // One for all the ports of a file.
+    fresh.dedup_by_key(|(target, key, _)| (*target, key.inode));
+    let mut last: Arc<str> = "".into();
+    for (target, key, value) in fresh {
+        let Some((_, snapshot)) = lives.get_mut(usize::from(target)) else { continue };
+        let name = text(&value.name);
+        // The first segments of all partitions have one name.
+        if *last != *name {
+            last = name.into();
+        }
+        snapshot.files.push(new_file(&key, &value, Arc::clone(&last)));
+    }
+    for (_, snapshot) in lives {
+        snapshot.files.sort_unstable_by_key(|file| file.inode);
+    }
+}
+
+pub(super) fn new_file(key: &FileKey, value: &FileValue, name: Arc<str>) -> File {
+    File { inode: key.inode, moved: FileBytes::default(), directory: value.parent, name, sent: SentByPort::default() }
+}
+
+pub(super) fn add_entry(file: &mut File, port: u32, counts: &FileCounts) {
+    add_moved(&mut file.moved, counts);
+    if port != PORT_NONE {
+        let bytes = |path: FilePath| counts.paths[path as usize].bytes;
+        let sent = Sent {
+            zero_copy: bytes(FilePath::ZeroCopyRead),
+            carried: bytes(FilePath::Carried),
+            copied: bytes(FilePath::SentCopied),
+        };
+        if sent != Sent::default() {
+            file.sent.add(port, sent);
+        }
+    }
+}
+
+/// Reads the names of the directories in which the targets' files lie. Returns the entries of the table.
+pub(super) fn directories(
+    ebpf: &Ebpf,
+    lives: &mut [(u16, &mut Snapshot)],
+    known: &mut Known,
+) -> Result<u32, ProbeError> {
+    let all = &mut known.directories;
+    let mut present = vec![false; all.len()];
+    let mut fresh = Vec::new();
+    let mut entries = 0;
+    for_each(ebpf, "DIRECTORIES", |inode: &InodeKey, values: &[DirectoryValue]| {
+        entries += 1;
+        let name = text(&values[0].name);
+        let place = all.binary_search_by_key(inode, |directory| directory.inode);
+        let same = place.ok().filter(|place| *all[*place].name == *name && all[*place].parent == values[0].parent);
+        match same {
+            Some(place) => present[place] = true,
+            None => fresh.push(Directory { inode: *inode, parent: values[0].parent, name: name.into() }),
+        }
+    })?;
+    let mut still = present.into_iter();
+    all.retain(|_| still.next().unwrap_or(true));
+    if !fresh.is_empty() {
+        all.append(&mut fresh);
+        all.sort_unstable_by_key(|directory| directory.inode);
+    }
+    for (_, snapshot) in lives {
+        let used = &mut known.used;
+        used.clear();
+        used.extend(snapshot.files.iter().map(|file| file.directory));
+        used.sort_unstable();
+        used.dedup();
+        snapshot.directories.clear();
+        let directory =
+            |inode| all.binary_search_by_key(inode, |directory| directory.inode).ok().map(|place| &all[place]);
+        snapshot.directories.extend(used.iter().filter_map(directory).cloned());
+    }
+    Ok(entries)
+}

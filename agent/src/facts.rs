@@ -5,7 +5,8 @@ use std::path::Path;
 use crate::{
     kafka,
     machine::{self, HeapFlags, Place, Sources, Subject},
-    report::{Facts, KafkaTarget, KnownListener, Target},
+    probe::Probe,
+    report::{Attach, Facts, KafkaTarget, KnownListener, Target},
     target::{self, Process},
 };
 
@@ -54,4 +55,15 @@ pub fn gather(proc: &Path, process: &Process) -> Facts {
 /// Looks at what the process runs on: what changes from moment to moment is then as it is now.
 pub fn look_at_machine(proc: &Path, facts: &mut Facts) {
     facts.machine = Some(machine::look(&Sources::new(proc), &facts.subject));
+}
+
+/// How the kernel is hooked.
+#[must_use]
+pub fn attach(probe: &Probe) -> Attach {
+    Attach {
+        leg: probe.leg().name().to_owned(),
+        reason: probe.reason().to_owned(),
+        seconds: probe.attached_in().as_secs_f64(),
+        detach_seconds: None,
+    }
 }

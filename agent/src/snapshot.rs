@@ -23,6 +23,15 @@ pub struct Snapshot {
     pub directories: Vec<Directory>,
     /// The program's counters; those that are zero are left out.
     pub counters: BTreeMap<Counter, u64>,
+    /// System calls of the whole host for which the kernel did not run the program, since it is loaded: at most so many of
+    /// the target's are missing.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub missed_calls: u64,
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref)] // serde's way
+fn is_zero(number: &u64) -> bool {
+    *number == 0
 }
 
 /// What transfers are told apart by.
@@ -291,6 +300,7 @@ impl Snapshot {
                 .map(|(counter, now)| (*counter, now - earlier.counters.get(counter).copied().unwrap_or(0)))
                 .filter(|(_, count)| *count > 0)
                 .collect(),
+            missed_calls: self.missed_calls.saturating_sub(earlier.missed_calls),
         }
     }
 
@@ -341,6 +351,8 @@ impl Snapshot {
         for (counter, count) in &other.counters {
             *self.counters.entry(*counter).or_default() += count;
         }
+        // Both are the host's.
+        self.missed_calls = self.missed_calls.max(other.missed_calls);
         self
     }
 
@@ -419,6 +431,14 @@ mod tests {
         assert_eq!(delta.counter(Counter::FilesFull), 2);
         assert_eq!(later.since(&Snapshot::default()), later);
         assert_eq!(later.since(&later), Snapshot { directories: vec![], ..Snapshot::default() });
+    }
+
+    #[test]
+    fn calls_that_the_host_missed_are_counted_once() {
+        let earlier = Snapshot { missed_calls: 5, ..Snapshot::default() };
+        let later = Snapshot { missed_calls: 8, ..Snapshot::default() };
+        assert_eq!(later.since(&earlier).missed_calls, 3);
+        assert_eq!(later.plus(&earlier).missed_calls, 8, "two lives on one host");
     }
 
     #[test]

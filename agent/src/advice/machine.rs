@@ -221,7 +221,7 @@ mod tests {
         let recorded: Snapshot = serde_json::from_str(include_str!("../report/recorded/broker.json")).unwrap();
         let facts = report::Facts { machine: Some(machine), ..report::tests::facts() };
         let window = Window { start: String::new(), seconds: 10.0, ended_by: EndedBy::Signal };
-        report::build(&recorded, &facts, window, Attach { leg: String::new(), reason: String::new() })
+        report::build(&recorded, &facts, window, Attach::default())
     }
 
     fn advice_on(machine: Machine) -> Vec<&'static str> {

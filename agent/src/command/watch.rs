@@ -88,8 +88,16 @@ async fn watch(pid: u32, options: &Watch) -> Result<Report, Error> {
         facts.io_uring = target::io_uring_in_use(proc, pid).or(facts.io_uring);
     }
     let window = Window { start: humantime::format_rfc3339_millis(start).to_string(), seconds, ended_by };
-    let attach = Attach { leg: probe.leg().name().to_owned(), reason: probe.reason().to_owned() };
+    let attach = detached(probe);
     Ok(report::build(&delta, &facts, window, attach))
+}
+
+/// Takes the hooks away, and says how they were.
+fn detached(probe: Probe) -> Attach {
+    let attach = facts::attach(&probe);
+    let started = Instant::now();
+    drop(probe);
+    Attach { detach_seconds: Some(started.elapsed().as_secs_f64()), ..attach }
 }
 
 async fn wait(

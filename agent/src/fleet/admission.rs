@@ -281,7 +281,7 @@ mod tests {
 
     fn report(topics: &[(u8, u32, u64)]) -> Report {
         let window = Window { start: String::new(), seconds: 1.0, ended_by: EndedBy::StillRunning };
-        let attach = Attach { leg: String::new(), reason: String::new() };
+        let attach = Attach::default();
         let topic = |(topic, partition, bytes): &(u8, u32, u64)| Topic {
             topic: format!("topic-{topic}").into(),
             partition: *partition,
@@ -366,7 +366,7 @@ mod tests {
             delta.transfers.push(crate::snapshot::Transfer { id, bytes: 20, carried_file_bytes: 0, sizes });
         }
         let window = Window { start: String::new(), seconds: 1.0, ended_by: EndedBy::StillRunning };
-        let attach = Attach { leg: String::new(), reason: String::new() };
+        let attach = Attach::default();
         let mut report = build(&delta, &facts(), window, attach);
         // Three are configured: they go before those that nobody named.
         let mut series = Series::new(policy(9), 3);

@@ -64,7 +64,7 @@ fn report() -> Report {
         .collect();
     let log_dir = inode(*facts.log_dir_inodes.iter().next().unwrap());
     let window = Window { start: String::new(), seconds: 1.0, ended_by: EndedBy::StillRunning };
-    report::build(&snapshot(log_dir), &facts, window, Attach { leg: "raw".to_owned(), reason: String::new() })
+    report::build(&snapshot(log_dir), &facts, window, Attach { leg: "raw".to_owned(), ..Attach::default() })
 }
 
 fn exposition(topics: usize, listeners: usize) -> String {

@@ -220,7 +220,7 @@ impl Fleet {
                 }
                 None => member.past.clone(),
             };
-            let attach = Attach { leg: String::new(), reason: String::new() };
+            let attach = Attach::default();
             let report = report::build(&counts, &member.facts, member.window(now), attach);
             member.series.change(self.limits.topics.clone(), self.limits.listeners, &report);
             member.lately.set_span(self.limits.window);
@@ -357,7 +357,7 @@ impl Fleet {
         let now = Instant::now();
         let lives = self.members.values_mut().filter_map(|member| Some((member.life?.0, &mut member.present)));
         self.usage = self.probe.read(&mut lives.collect::<Vec<_>>())?;
-        let attach = Attach { leg: self.probe.leg().name().to_owned(), reason: self.probe.reason().to_owned() };
+        let attach = facts::attach(&self.probe);
         for (name, member) in &mut self.members {
             member.look(name, attach.clone(), now);
         }
@@ -385,7 +385,7 @@ impl Fleet {
             };
             let life = member.life.and_then(|_| lives.next());
             let counts = life.map_or_else(|| earlier.clone(), |life| life.plus(&earlier));
-            let attach = Attach { leg: String::new(), reason: String::new() };
+            let attach = Attach::default();
             let mut report = report::build(&counts, &member.facts, member.window(now), attach);
             member.series.fold_listeners(&mut report);
             member.lately.sample(now, &report);

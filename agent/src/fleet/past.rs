@@ -58,7 +58,7 @@ mod tests {
     fn topics(snapshot: &Snapshot) -> Vec<report::Topic> {
         let facts = report::tests::facts();
         let window = Window { start: String::new(), seconds: 1.0, ended_by: EndedBy::Signal };
-        report::build(snapshot, &facts, window, Attach { leg: String::new(), reason: String::new() }).topics
+        report::build(snapshot, &facts, window, Attach::default()).topics
     }
 
     #[test]

@@ -87,7 +87,7 @@ mod tests {
     /// A Report in which PLAINTEXT has sent this much by zero copy, and this much not.
     fn report(zero_copy: u64, copied: u64) -> Report {
         let window = Window { start: String::new(), seconds: 1.0, ended_by: EndedBy::StillRunning };
-        let attach = Attach { leg: String::new(), reason: String::new() };
+        let attach = Attach::default();
         let mut report = build(&Snapshot::default(), &facts(), window, attach);
         let listener = report.listeners.iter_mut().find(|l| l.name.as_deref() == Some("PLAINTEXT")).unwrap();
         let egress = Egress {

@@ -130,7 +130,7 @@ mod tests {
             ("/window/seconds", json!(-1)),
             ("/window/start", json!("yesterday")),
             ("/window/ended_by", json!("boredom")),
-            ("/attach/leg", json!("fexit")),
+            ("/attach/leg", json!("kprobe")),
             ("/transfers/0/source", json!("disk")),
             ("/transfers/0/bytes", json!(1.5)),
             ("/transfers/0/bytes", json!(-1)),

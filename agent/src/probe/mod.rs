@@ -14,13 +14,17 @@ mod kfunc;
 mod layout;
 mod leg;
 mod load;
+mod misses;
 mod places;
 mod read;
 mod release;
 mod resolve;
 mod targets;
 
-use std::collections::BTreeSet;
+use std::{
+    collections::BTreeSet,
+    time::{Duration, Instant},
+};
 
 use agent_ebpf::{FileCounts, FileKey, PORTS_PER_WORD};
 use aya::{Ebpf, maps::Array};
@@ -36,6 +40,7 @@ pub struct Probe {
     ebpf: Ebpf,
     leg: Leg,
     reason: String,
+    attached_in: Duration,
     targets: targets::Targets,
     capacity: Capacity,
     /// What is kept from one [`Probe::read`] to the next.
@@ -94,12 +99,15 @@ impl Probe {
     /// # Errors
     /// What is missing and how to mend it: see [`ProbeError`].
     pub fn attach(choice: LegChoice, capacity: Capacity) -> Result<Self, ProbeError> {
+        let started = Instant::now();
         let (ebpf, leg, reason) = load::attach(choice, capacity)?;
+        let attached_in = started.elapsed();
         tracing::debug!(%leg, reason, "attached");
         Ok(Self {
             ebpf,
             leg,
             reason,
+            attached_in,
             targets: targets::Targets::new(capacity.targets),
             capacity,
             known: files::Known::default(),
@@ -116,6 +124,12 @@ impl Probe {
     #[must_use]
     pub fn reason(&self) -> &str {
         &self.reason
+    }
+
+    /// How long it took to load the program and attach it.
+    #[must_use]
+    pub const fn attached_in(&self) -> Duration {
+        self.attached_in
     }
 
     /// Begins to count the calls of the process that is called `pid` in this process's PID namespace. `listening`

@@ -20,6 +20,7 @@ use super::{
     batch::{for_each, for_each_from},
     files::{self, Known},
     load::{Borrowed, map},
+    misses::missed_calls,
     places::Places,
 };
 use crate::snapshot::{CallResult, File, OtherTransfer, Snapshot, Transfer, TransferId};
@@ -43,12 +44,14 @@ pub(super) fn snapshots(
     let (transfers, transfer_entries) = transfers(ebpf, &slots)?;
     let file_entries = files::files(ebpf, lives, known)?;
     let directory_entries = files::directories(ebpf, lives, known)?;
+    let missed_calls = missed_calls(ebpf)?;
     for ((slot, snapshot), transfers) in lives.iter_mut().zip(transfers) {
         snapshot.transfers = transfers;
         snapshot.other = other(ebpf, *slot)?;
         snapshot.results = results(ebpf, *slot)?;
         snapshot.files_other = files_other(ebpf, *slot)?;
         snapshot.counters = counters(ebpf, *slot)?;
+        snapshot.missed_calls = missed_calls;
     }
     Ok(usage_of([transfer_entries, file_entries, directory_entries], capacity))
 }

@@ -170,5 +170,6 @@ fn lost(delta: &Snapshot) -> Lost {
         unknown_endpoint_calls: delta.counter(Counter::EndpointUnknown),
         unknown_endpoint_bytes: delta.counter(Counter::EndpointUnknownBytes),
         unknown_length_calls: delta.counter(Counter::LengthUnknown),
+        missed_calls: delta.missed_calls,
     }
 }

@@ -135,12 +135,16 @@ pub enum EndedBy {
 }
 
 /// How the kernel was hooked.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub struct Attach {
-    /// `raw` or `tracepoint`.
+    /// `fexit`, `raw` or `tracepoint`.
     pub leg: String,
     /// Why this leg.
     pub reason: String,
+    /// Seconds that it took to load the program and attach it.
+    pub seconds: f64,
+    /// Seconds that it took to detach it; `null` while it is attached.
+    pub detach_seconds: Option<f64>,
 }
 
 /// One way bytes moved.
@@ -322,6 +326,8 @@ pub struct Lost {
     pub unknown_endpoint_bytes: u64,
     /// `sendmmsg` and `recvmmsg` calls some of whose message lengths could not be read: their bytes are missing.
     pub unknown_length_calls: u64,
+    /// System calls of the host for which the kernel did not run the hook: at most so many of the target's are in no number.
+    pub missed_calls: u64,
 }
 
 /// Something the reader must know.

@@ -49,7 +49,7 @@ pub(crate) fn facts() -> Facts {
 
 fn report(delta: &Snapshot, facts: &Facts) -> Report {
     let window = Window { start: "2026-11-23T21:49:16.325Z".to_owned(), seconds: 10.5, ended_by: EndedBy::Signal };
-    build(delta, facts, window, Attach { leg: "raw".to_owned(), reason: "asked for".to_owned() })
+    build(delta, facts, window, Attach { leg: "raw".to_owned(), reason: "asked for".to_owned(), ..Attach::default() })
 }
 
 fn listener<'a>(report: &'a Report, name: &str) -> &'a Listener {
@@ -218,6 +218,7 @@ fn lost_adds_up_what_found_a_map_full() {
         (Counter::EndpointUnknownBytes, 200),
         (Counter::LengthUnknown, 1),
     ]);
+    delta.missed_calls = 3;
     let report = report(&delta, &facts());
     let lost = Lost {
         updates: 13,
@@ -225,6 +226,7 @@ fn lost_adds_up_what_found_a_map_full() {
         unknown_endpoint_calls: 2,
         unknown_endpoint_bytes: 200,
         unknown_length_calls: 1,
+        missed_calls: 3,
     };
     assert_eq!(report.lost, lost);
     assert_eq!((report.files[0].name.as_str(), report.files[0].written_bytes), (OTHER, 4));

@@ -45,7 +45,7 @@ pub(super) fn zctrace() -> Vec<Panel> {
         Panel::lines(
             "Lost and unknown",
             "Updates a second that found a map full, bytes that are therefore in no listener or file, bytes of calls \
-             whose descriptor was closed meanwhile, and calls whose length is not known. Normal: 0, but for a few bytes of \
+             whose descriptor was closed meanwhile, calls whose length is not known, and calls of the host that the kernel did not run the hook for. Normal: 0, but for a few bytes of \
              connections that are just being closed. Totals are right even \
              then; raise --maps.files if updates are lost.",
             unit::COUNT,
@@ -54,6 +54,7 @@ pub(super) fn zctrace() -> Vec<Panel> {
         .query(&lost("zctrace_other_bytes_total"), "bytes in no listener or file, /s")
         .query(&lost("zctrace_unknown_endpoint_bytes_total"), "bytes of unknown endpoints, /s")
         .query(&lost("zctrace_unknown_length_calls_total"), "calls of unknown length/s")
+        .query(&lost("zctrace_missed_calls_total"), "calls missed by the hook/s")
         .size(12, 8),
         Panel::lines(
             "Time that a scrape takes",

@@ -139,7 +139,10 @@ async fn run_service(arguments: Vec<OsString>, settings: Settings, lost: Lost) -
     if let Ok(result) = server.await {
         result?;
     }
-    tracing::info!("ended");
+    drop(reload);
+    let started = Instant::now();
+    drop(fleet);
+    tracing::info!(detached_in_milliseconds = started.elapsed().as_millis(), "ended");
     Ok(Status::Done)
 }
 

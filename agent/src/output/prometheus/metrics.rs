@@ -111,6 +111,8 @@ metrics! {
         "Bytes of calls whose descriptor was closed before they returned.";
     UNKNOWN_LENGTH: Counter "zctrace_unknown_length_calls_total" ["target"]
         "sendmmsg and recvmmsg calls some of whose bytes could not be read and are missing.";
+    MISSED_CALLS: Counter "zctrace_missed_calls_total" ["target"]
+        "System calls of the host for which the kernel did not run the hook: at most so many of the target's are in no number.";
     MAP_ENTRIES: Gauge "zctrace_map_entries" ["map"]
         "Entries of a map in the kernel.";
     MAP_CAPACITY: Gauge "zctrace_map_capacity" ["map"]

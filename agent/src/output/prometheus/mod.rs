@@ -335,6 +335,7 @@ fn losses(text: &mut Text<'_>, views: &[&View]) {
     each(text, &metrics::OTHER_BYTES, views, |view| view.report.lost.other_bytes);
     each(text, &metrics::UNKNOWN_ENDPOINT, views, |view| view.report.lost.unknown_endpoint_bytes);
     each(text, &metrics::UNKNOWN_LENGTH, views, |view| view.report.lost.unknown_length_calls);
+    each(text, &metrics::MISSED_CALLS, views, |view| view.report.lost.missed_calls);
 }
 
 fn zctrace(text: &mut Text<'_>, own: &Own) {

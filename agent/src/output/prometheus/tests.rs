@@ -15,7 +15,7 @@ fn view(name: &str, snapshot: &Snapshot) -> View {
     let facts = report::Facts { machine: Some(crate::output::sample::machine()), ..report::tests::facts() };
     let window =
         Window { start: "2026-11-23T21:49:16.325Z".to_owned(), seconds: 10.5, ended_by: EndedBy::StillRunning };
-    let report = report::build(snapshot, &facts, window, Attach { leg: "raw".to_owned(), reason: String::new() });
+    let report = report::build(snapshot, &facts, window, Attach { leg: "raw".to_owned(), ..Attach::default() });
     let lately = report.listeners.iter().map(|l| ((l.port, l.name.clone()), l.egress)).collect();
     let topics = report
         .topics

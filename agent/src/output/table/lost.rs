@@ -6,6 +6,9 @@ use crate::{
     report::{Lost, OTHER, Report},
 };
 
+/// What to do about missed calls.
+const PREEMPTION: &str = "Booting with preempt=none or preempt=voluntary, where the kernel offers them, prevents it.";
+
 pub(super) fn section(report: &Report, style: &Style) -> String {
     let sentences = sentences(&report.lost, style);
     if sentences.is_empty() {
@@ -38,6 +41,13 @@ fn sentences(lost: &Lost, style: &Style) -> Vec<String> {
             "{} of sendmmsg or recvmmsg had message lengths that could not be read: their bytes are missing, so the \
              numbers of these two are lower bounds. Kafka makes no such calls.",
             count(lost.unknown_length_calls, "call"),
+        ));
+    }
+    if lost.missed_calls > 0 {
+        sentences.push(format!(
+            "The kernel did not run the hook for {} of any process of this host, since another thread was preempted in it: at \
+             most so many of this process are in no number. {PREEMPTION}",
+            count(lost.missed_calls, "call"),
         ));
     }
     sentences

@@ -332,7 +332,7 @@ proptest! {
             let past = Snapshot { files: files(past), directories: vec![directory((2, (3, true)))], ..Snapshot::default() };
             let (window, attach) = (
                 Window { start: String::new(), seconds: 1.0, ended_by: EndedBy::StillRunning },
-                Attach { leg: String::new(), reason: String::new() },
+                Attach::default(),
             );
             let built = builder.build(&[&present, &past], &facts, window.clone(), attach.clone(), topics);
             prop_assert_eq!(&built, &build(&present.plus(&past), &facts, window, attach));

@@ -84,6 +84,13 @@ pub const FLAG_MSG_ZEROCOPY: u8 = 1;
 /// [`TransferKey::flags`]: what was sent begins with the header of a TLS record: encrypted in user space.
 pub const FLAG_TLS: u8 = 2;
 
+/// [`TransferKey::flags`]: what was sent is taken for what the thread had read out of a file.
+pub const FLAG_FILE: u8 = 4;
+
+/// [`TransferKey::flags`]: not a transfer at all, but calls that the kernel refused: [`TransferValue::sizes`] counts them in
+/// its first bucket.
+pub const FLAG_REFUSED: u8 = 8;
+
 /// What transfers are told apart by.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -192,8 +199,8 @@ pub enum FilePath {
     CopiedRead,
     /// Into the file, by whatever call.
     Written,
-    /// What a thread had read out of the file into memory when it next sent from memory through this port. They are
-    /// [`FilePath::CopiedRead`] bytes too, of the entry without a port.
+    /// What a thread had read out of the file into memory when it next sent from memory through this port, and the calls
+    /// that read it. They are [`FilePath::CopiedRead`] bytes too, of the entry without a port.
     Carried,
     /// What the thread then sent through this port: bytes of a socket, not of the file. With TLS they are more.
     SentCopied,
@@ -249,28 +256,6 @@ pub struct Directory {
     /// Its own name.
     pub name: [u8; DIRECTORY_NAME],
 }
-
-/// What a thread has read from files and not yet sent. Threads share a table by `tid % THREADS`.
-#[repr(C)]
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Thread {
-    /// Kernel thread id; 0: unused.
-    pub tid: u32,
-    /// Slot of the target.
-    pub target: u32,
-    /// File bytes read into memory since the last egress from memory.
-    pub read_bytes: u64,
-    /// The file that it read last.
-    pub file: InodeKey,
-    /// Of `read_bytes`, those of `file`.
-    pub file_bytes: u64,
-    /// Bytes of `file` that were read and for which nothing has been sent yet: what is sent from memory before that many
-    /// bytes have left is taken for the file's.
-    pub unsent: u64,
-}
-
-/// Entries of the thread table.
-pub const THREADS: u32 = 16384;
 
 /// Counters of one target.
 #[repr(u32)]
@@ -370,6 +355,8 @@ mod pod {
     unsafe impl aya::Pod for super::FileValue {}
     // SAFETY: as above.
     unsafe impl aya::Pod for super::Directory {}
+    // SAFETY: as above.
+    unsafe impl aya::Pod for crate::Thread {}
     // SAFETY: as above.
     unsafe impl aya::Pod for crate::Target {}
     // SAFETY: as above.

@@ -9,9 +9,11 @@ pub mod features;
 pub mod offsets;
 pub mod syscall;
 pub mod target;
+pub mod thread;
 
 pub use account::*;
 pub use features::Features;
 pub use offsets::Offsets;
 pub use syscall::{Class, Syscall, SyscallTable};
 pub use target::*;
+pub use thread::*;

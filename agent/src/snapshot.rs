@@ -23,6 +23,9 @@ pub struct Snapshot {
     pub directories: Vec<Directory>,
     /// The program's counters; those that are zero are left out.
     pub counters: BTreeMap<Counter, u64>,
+    /// `sendfile` calls into sockets that the kernel refused, by port: a listener's, or one of the contract's `PORT_*` values.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub refused: BTreeMap<u32, u64>,
     /// System calls of the whole host for which the kernel did not run the program, since it is loaded: at most so many of
     /// the target's are missing.
     #[serde(default, skip_serializing_if = "is_zero")]
@@ -50,6 +53,9 @@ pub struct TransferId {
     /// What was sent began with the header of a TLS record.
     #[serde(default)]
     pub tls: bool,
+    /// What was sent is taken for what the thread had read out of a file.
+    #[serde(default)]
+    pub of_file: bool,
 }
 
 /// Counts of one kind of transfer.
@@ -301,6 +307,12 @@ impl Snapshot {
                 .filter(|(_, count)| *count > 0)
                 .collect(),
             missed_calls: self.missed_calls.saturating_sub(earlier.missed_calls),
+            refused: self
+                .refused
+                .iter()
+                .map(|(port, now)| (*port, now - earlier.refused.get(port).copied().unwrap_or(0)))
+                .filter(|(_, calls)| *calls > 0)
+                .collect(),
         }
     }
 
@@ -353,6 +365,9 @@ impl Snapshot {
         }
         // Both are the host's.
         self.missed_calls = self.missed_calls.max(other.missed_calls);
+        for (port, calls) in &other.refused {
+            *self.refused.entry(*port).or_default() += calls;
+        }
         self
     }
 
@@ -414,6 +429,7 @@ mod tests {
                 port: 9092,
                 msg_zerocopy: false,
                 tls: false,
+                of_file: false,
             },
             bytes,
             carried_file_bytes: 0,

@@ -8,8 +8,9 @@ use std::{collections::BTreeMap, path::Path, sync::LazyLock};
 use agent_ebpf::{Endpoint, InodeKey, Syscall};
 use support::{alone, executable};
 use zctrace::{
-    exercise::{Child, Ledger, Plan},
+    exercise::{Child, KnownPort, Ledger, Plan},
     probe::{Capacity, Leg, LegChoice, Probe},
+    report::{Attach, EndedBy, Facts, KafkaTarget, Report, Target, Window, build},
     snapshot::Snapshot,
     target::listening_ports,
 };
@@ -67,7 +68,13 @@ fn counted_transfers(snapshot: &Snapshot) -> Transfers {
         let key = (id.syscall, id.source, id.sink, id.port, id.msg_zerocopy);
         (key, (counted.calls(), counted.bytes, counted.carried_file_bytes, counted.sizes))
     };
-    snapshot.transfers.iter().map(entry).collect()
+    // Those of files and those with TLS are told apart beyond what a process writes down.
+    let mut transfers = Transfers::new();
+    for (key, (calls, bytes, carried, sizes)) in snapshot.transfers.iter().map(entry) {
+        let sum = transfers.entry(key).or_insert((0, 0, 0, [0; 32]));
+        *sum = (sum.0 + calls, sum.1 + bytes, sum.2 + carried, std::array::from_fn(|i| sum.3[i] + sizes[i]));
+    }
+    transfers
 }
 
 /// Fails unless everything is equal: transfers, errors, empty calls, files.
@@ -125,6 +132,74 @@ fn every_call_and_every_pair_of_endpoints() {
             assert!(ledger.transfers.iter().any(|known| known.source == kind), "nothing came from {kind:?}");
             assert!(ledger.transfers.iter().any(|known| known.sink == kind), "nothing went to {kind:?}");
         }
+    }
+}
+
+/// What left through the listener that sends by `syscall`: flows (topic or what stands for one, by zero copy, copied, read
+/// before) and reasons.
+type Told = (Vec<(String, u64, u64, u64)>, Vec<(&'static str, u64)>);
+
+fn told(report: &Report, ledger: &Ledger, syscall: Syscall) -> Told {
+    let port = ledger.transfers.iter().find_map(|known| match known.port {
+        KnownPort::Listener(port) if known.syscall == syscall && known.sink == Endpoint::Socket => Some(port),
+        _ => None,
+    });
+    let listener = report.listeners.iter().find(|listener| listener.port == port).unwrap();
+    let flows = listener.flows.iter().map(|flow| {
+        let whose = flow.topic.clone().unwrap_or_else(|| flow.from.to_owned());
+        (whose, flow.zero_copy_bytes, flow.copied_bytes, flow.read_bytes)
+    });
+    let reasons = listener.reasons.iter().map(|reason| (reason.code, reason.bytes)).collect();
+    let copied: u64 = listener.flows.iter().map(|flow| flow.copied_bytes).sum();
+    let zero_copy: u64 = listener.flows.iter().map(|flow| flow.zero_copy_bytes).sum();
+    assert_eq!((zero_copy, copied), (listener.egress.zero_copy_bytes, listener.egress.copied_bytes), "margins");
+    assert_eq!(listener.reasons.iter().map(|reason| reason.bytes).sum::<u64>(), copied, "margins");
+    (flows.collect(), reasons)
+}
+
+#[test]
+fn whose_data_left_and_why_it_was_copied() {
+    for (ledger, snapshot) in exact(Plan::Flows, &LEGS) {
+        let kafka = KafkaTarget { node_id: None, cluster_id: None, version: None, config: None, log_dirs: Vec::new() };
+        let target = Target { pid: 1, name: String::new(), command: String::new(), kafka: Some(kafka) };
+        let facts = Facts {
+            target,
+            listeners: Vec::new(),
+            log_dir_inodes: Default::default(),
+            machine: None,
+            io_uring: None,
+            compat: None,
+            problems: Vec::new(),
+        };
+        let window = Window { start: String::new(), seconds: 1.0, ended_by: EndedBy::Signal };
+        let report = build(&snapshot, &facts, window, Attach { leg: String::new(), reason: String::new() });
+        let told = |syscall| told(&report, &ledger, syscall);
+        let flow = |whose: &str, zero_copy, copied, read| (whose.to_owned(), zero_copy, copied, read);
+        assert_eq!(
+            told(Syscall::Writev),
+            (vec![flow("orders", 90_000, 0, 0), flow("none", 0, 140, 0)], vec![("headers", 140)])
+        );
+        assert_eq!(
+            told(Syscall::Write),
+            (
+                vec![flow("orders", 0, 32_826, 32_768), flow("payments", 0, 10_029, 10_000), flow("none", 0, 40, 0)],
+                vec![("tls", 42_895)]
+            )
+        );
+        assert_eq!(
+            told(Syscall::Sendto),
+            (
+                vec![flow("payments", 0, 23_000, 20_000), flow("files", 0, 8_000, 8_000), flow("none", 0, 300, 0)],
+                vec![("log_read", 23_000), ("file_read", 8_000), ("headers", 300)]
+            )
+        );
+        // Of what was sent in large pieces 32 KiB are sure.
+        assert_eq!(
+            told(Syscall::Sendmsg),
+            (vec![flow("none", 0, 40_050, 0)], vec![("sendfile_refused", 32_768), ("headers", 7_282)])
+        );
+        assert_eq!(report.unsent_read_bytes, 5_000);
+        assert_eq!(snapshot.refused.values().copied().collect::<Vec<_>>(), [1]);
     }
 }
 

@@ -2,16 +2,17 @@
 //! that cannot be.
 
 use agent_ebpf::{
-    Counter, Endpoint, FileCounts, FileKey, FilePath, InodeKey, PORT_NONE, SIZE_BUCKETS, THREADS as THREAD_ENTRIES,
-    Tally, TransferKey, other_index, result_index,
+    Counter, Endpoint, FileCounts, FileKey, FilePath, PORT_NONE, SIZE_BUCKETS, Tally, TransferKey, other_index,
+    result_index,
 };
 
 use super::{
     counter::{add, add_shared, count},
-    maps::{FILE_COUNTS, FILES_OTHER, RESULTS, THREADS, TRANSFERS, TRANSFERS_OTHER},
-    object::{NO_DESCRIPTOR, Object},
+    maps::{FILE_COUNTS, FILES_OTHER, RESULTS, TRANSFERS, TRANSFERS_OTHER},
+    object::Object,
     read::forget,
     recent::{file_index, transfer_index},
+    thread::{self, Carried},
 };
 
 /// Counts a call that moved nothing: `result` is 0 or an errno.
@@ -71,12 +72,12 @@ fn size_bucket(bytes: u64) -> usize {
 
 /// Counts bytes of a file, which is open as `descriptor`, or known already where that is none.
 #[inline(always)]
-fn file(key: &FileKey, descriptor: u32, tid: u32, path: FilePath, bytes: u64) {
+pub(crate) fn file(key: &FileKey, descriptor: u32, tid: u32, path: FilePath, calls: u64, bytes: u64) {
     if let Some(counts) = file_index(key, descriptor, tid).and_then(|index| FILE_COUNTS.get_ptr_mut(index)) {
         let tally = tally_of(counts, path);
         // SAFETY: fields of a map's value.
         unsafe {
-            add_shared(&raw mut (*tally).calls, 1);
+            add_shared(&raw mut (*tally).calls, calls);
             add_shared(&raw mut (*tally).bytes, bytes);
         }
         return;
@@ -86,7 +87,7 @@ fn file(key: &FileKey, descriptor: u32, tid: u32, path: FilePath, bytes: u64) {
         let tally = tally_of(other, path);
         // SAFETY: as above.
         unsafe {
-            add(&raw mut (*tally).calls, 1);
+            add(&raw mut (*tally).calls, calls);
             add(&raw mut (*tally).bytes, bytes);
         }
     }
@@ -96,62 +97,6 @@ fn file(key: &FileKey, descriptor: u32, tid: u32, path: FilePath, bytes: u64) {
 fn tally_of(counts: *mut FileCounts, path: FilePath) -> *mut Tally {
     // SAFETY: the path is below the length.
     unsafe { (&raw mut (*counts).paths).cast::<Tally>().add(path as usize) }
-}
-
-/// Remembers that this thread has bytes of a file in its memory.
-#[inline(always)]
-fn carry(target: u32, tid: u32, inode: &InodeKey, bytes: u64) {
-    let Some(thread) = THREADS.get_ptr_mut(tid % THREAD_ENTRIES) else { return };
-    // SAFETY: an entry that only this thread writes to, but for another whose id falls on the same one.
-    let thread = unsafe { &mut *thread };
-    if thread.tid == tid && thread.target == target {
-        thread.read_bytes += bytes;
-        if is_same(&thread.file, inode) {
-            thread.file_bytes += bytes;
-            thread.unsent += bytes;
-            return;
-        }
-        if thread.file_bytes != 0 {
-            count(target, Counter::CarriedUnattributed, thread.file_bytes);
-        }
-    } else {
-        if thread.read_bytes != 0 {
-            count(thread.target, Counter::CarriedDropped, thread.read_bytes);
-        }
-        thread.tid = tid;
-        thread.target = target;
-        thread.read_bytes = bytes;
-    }
-    thread.file = *inode;
-    thread.file_bytes = bytes;
-    thread.unsent = bytes;
-}
-
-#[inline(always)]
-fn is_same(one: &InodeKey, other: &InodeKey) -> bool {
-    one.inode == other.inode && one.device == other.device && one.generation == other.generation
-}
-
-/// Takes what this thread has carried since its last egress from memory, and counts it and the `sent` bytes for the file
-/// and the port.
-#[inline(always)]
-fn carried(target: u32, tid: u32, port: u32, sent: u64) -> u64 {
-    let Some(thread) = THREADS.get_ptr_mut(tid % THREAD_ENTRIES) else { return 0 };
-    // SAFETY: see `carry`.
-    let thread = unsafe { &mut *thread };
-    if thread.tid != tid || thread.target != target || thread.unsent == 0 {
-        return 0;
-    }
-    let (bytes, of_file) = (thread.read_bytes, thread.file_bytes);
-    thread.unsent = if thread.unsent > sent { thread.unsent - sent } else { 0 };
-    thread.read_bytes = 0;
-    thread.file_bytes = 0;
-    let key = FileKey { inode: thread.file, target, port };
-    if of_file != 0 {
-        file(&key, NO_DESCRIPTOR, tid, FilePath::Carried, of_file);
-    }
-    file(&key, NO_DESCRIPTOR, tid, FilePath::SentCopied, sent);
-    bytes
 }
 
 /// Both ends of a transfer.
@@ -178,33 +123,33 @@ pub(crate) fn moved(target: u32, ids: u64, syscall: u8, ends: &Ends, bytes: u64)
         count(target, Counter::EndpointUnknownBytes, bytes);
     }
     let port = if second == Endpoint::Socket as u8 { ends.second.port } else { ends.first.port };
-    let mut taken = 0;
+    let mut carried = Carried { bytes: 0, flags: 0 };
     if to_first && first == Endpoint::Socket as u8 {
-        taken = carried(target, tid, port, bytes);
+        carried = thread::sends(target, tid, port, bytes);
     }
     if first == Endpoint::File as u8 {
         let path = if to_first {
             FilePath::Written
         } else if second == Endpoint::Memory as u8 {
-            carry(target, tid, &ends.first.inode, bytes);
+            thread::reads(target, tid, &ends.first.inode, bytes);
             FilePath::CopiedRead
         } else {
             FilePath::ZeroCopyRead
         };
-        file(&FileKey { inode: ends.first.inode, target, port }, ends.first.descriptor, tid, path, bytes);
+        file(&FileKey { inode: ends.first.inode, target, port }, ends.first.descriptor, tid, path, 1, bytes);
     }
     if second == Endpoint::File as u8 {
         let key = FileKey { inode: ends.second.inode, target, port: PORT_NONE };
-        file(&key, ends.second.descriptor, tid, FilePath::Written, bytes);
+        file(&key, ends.second.descriptor, tid, FilePath::Written, 1, bytes);
     }
     let key = TransferKey {
         target: target as u16,
         syscall,
         source: if to_first { second } else { first },
         sink: if to_first { first } else { second },
-        flags: ends.flags,
+        flags: ends.flags | carried.flags,
         padding: 0,
         port,
     };
-    transfer(&key, bytes, taken);
+    transfer(&key, bytes, carried.bytes);
 }

@@ -9,6 +9,7 @@ use super::{
     messages,
     object::{Object, is_writable},
     read::{near, user},
+    refused,
     task::{running, running_task, thread_ids},
 };
 use agent_ebpf::{
@@ -90,6 +91,7 @@ fn on_counted(task: *const u8, slot: u32, ids: u64, call: &Call, syscall: Syscal
     let code = syscall as u8;
     if ret <= 0 {
         account::result(slot, code, ret.unsigned_abs() as u32);
+        refused::note(task, slot, call, syscall, ret);
         return;
     }
     let class = syscall.class();

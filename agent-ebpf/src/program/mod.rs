@@ -12,5 +12,7 @@ pub(crate) mod object;
 pub(crate) mod preempt;
 pub(crate) mod read;
 pub(crate) mod recent;
+pub(crate) mod refused;
 pub(crate) mod resolve;
 pub(crate) mod task;
+pub(crate) mod thread;

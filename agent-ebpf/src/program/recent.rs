@@ -54,7 +54,8 @@ pub(crate) fn transfer_index(key: &TransferKey) -> Option<u32> {
         | (key.source as u64) << 24
         | (key.sink as u64) << 32
         | (key.flags as u64) << 40;
-    let slot = key.port ^ (key.syscall as u32) << 3 ^ (key.source as u32) << 6 ^ key.sink as u32;
+    let slot =
+        key.port ^ (key.syscall as u32) << 3 ^ (key.source as u32) << 6 ^ key.sink as u32 ^ (key.flags as u32) << 1;
     let mut remember = None;
     if has(|features| &features.exclusive) {
         let epoch = epoch();

@@ -201,6 +201,7 @@ fn counted(calls: u64, bytes: u64, port: u32) -> Snapshot {
         port,
         msg_zerocopy: false,
         tls: false,
+        of_file: false,
     };
     let mut sizes = [0; SIZE_BUCKETS];
     sizes[10] = calls;

@@ -28,6 +28,8 @@ pub enum Plan {
     ZeroCopy,
     /// io_uring, which no counted call shows.
     IoUring,
+    /// A broker's ways to send, one a listener: by zero copy, as TLS, out of files, refused.
+    Flows,
 }
 
 impl Plan {
@@ -42,6 +44,7 @@ impl Plan {
             Self::Compat => plans::compat::prepare(dir),
             Self::ZeroCopy => plans::zerocopy::prepare(),
             Self::IoUring => plans::io_uring::prepare(dir),
+            Self::Flows => plans::flows::prepare(dir),
         }
     }
 }
@@ -58,6 +61,7 @@ impl fmt::Display for Plan {
             Self::Compat => f.write_str("compat"),
             Self::ZeroCopy => f.write_str("zerocopy"),
             Self::IoUring => f.write_str("io-uring"),
+            Self::Flows => f.write_str("flows"),
         }
     }
 }
@@ -75,6 +79,7 @@ impl FromStr for Plan {
             "compat" => Self::Compat,
             "zerocopy" => Self::ZeroCopy,
             "io-uring" => Self::IoUring,
+            "flows" => Self::Flows,
             other => match other.strip_prefix("storm=").and_then(|calls| calls.parse().ok()) {
                 Some(calls) => Self::Storm(calls),
                 None => return Err(format!("there is no plan `{other}`")),

@@ -174,6 +174,13 @@ impl Recorder {
         }
     }
 
+    /// `write` of these bytes.
+    pub(super) fn write(&mut self, object: &Object, bytes: &[u8]) -> i64 {
+        // SAFETY: the kernel reads within the bytes.
+        let ret = unsafe { libc::write(object.raw(), bytes.as_ptr().cast(), bytes.len()) } as i64;
+        self.note(Syscall::Write, &Side::MEMORY, &object.side, ret, ret.max(0).unsigned_abs())
+    }
+
     /// `vmsplice` from the reading end of a pipe into memory.
     pub(super) fn vmsplice_out(&mut self, pipe: &Object, size: usize) -> i64 {
         let mut buffer = vec![0u8; size];

@@ -8,21 +8,22 @@ use std::{
 
 use regex::Regex;
 
-use crate::report::{Egress, Listener, LocalPort, OTHER, Report, Topic, Transfer};
+use super::window::Key;
+use crate::report::{Egress, Flow, Listener, LocalPort, OTHER, Report, Topic, Transfer};
 
 /// First come, first served, up to a limit.
 #[derive(Clone, Debug)]
-struct Admission<K: Ord> {
+pub(super) struct Admission<K: Ord> {
     limit: usize,
     admitted: BTreeSet<K>,
 }
 
 impl<K: Ord + Clone> Admission<K> {
-    const fn new(limit: usize) -> Self {
+    pub(super) const fn new(limit: usize) -> Self {
         Self { limit, admitted: BTreeSet::new() }
     }
 
-    fn admits(&mut self, key: &K) -> bool {
+    pub(super) fn admits(&mut self, key: &K) -> bool {
         if self.admitted.contains(key) {
             return true;
         }
@@ -116,6 +117,26 @@ impl TopicBytes {
     }
 }
 
+/// Stands for files that are no topic's log.
+const FILES: &str = "(files)";
+/// Stands for what is no file's data.
+const NONE: &str = "(none)";
+
+/// What left through a listener of a topic, or of what stands for one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FlowBytes {
+    /// The listener.
+    pub listener: Key,
+    /// Topic, `(files)`, `(none)`, or [`OTHER`].
+    pub topic: String,
+    /// Bytes that left inside the kernel.
+    pub zero_copy: u64,
+    /// Bytes that left from memory.
+    pub copied: u64,
+    /// Bytes that had been read for it.
+    pub read: u64,
+}
+
 /// What one target has series for.
 #[derive(Clone, Debug)]
 pub(super) struct Series {
@@ -124,6 +145,7 @@ pub(super) struct Series {
     listeners: Admission<LocalPort>,
     /// Those that have no series get none later: see [`Series::change`].
     folded_listeners: Folded<u16>,
+    flows: Admission<(Key, String)>,
     policy: TopicPolicy,
     /// What is added to [`OTHER`] so that a change of the policy does not move it.
     offset: [u64; 3],
@@ -139,6 +161,7 @@ impl Series {
             folded_topics: Folded(BTreeSet::new()),
             listeners: Admission::new(listeners),
             folded_listeners: Folded(BTreeSet::new()),
+            flows: Admission::new(policy.limit),
             policy,
             offset: [0; 3],
         }
@@ -208,6 +231,40 @@ impl Series {
         other
     }
 
+    /// What left by listener and topic, as it has series: as many as topics may have, first come, first served; then
+    /// [`OTHER`] of the listener. A topic that may have no series has none here. A policy that changes ends no series.
+    pub(super) fn flows(&mut self, report: &Report) -> Vec<FlowBytes> {
+        let mut series: BTreeMap<(Key, String), [u64; 3]> = BTreeMap::new();
+        for listener in &report.listeners {
+            let of: Key = (listener.port, listener.name.clone());
+            for flow in &listener.flows {
+                let whose = match (&flow.topic, flow.from) {
+                    (Some(topic), _) => topic.as_str(),
+                    (None, "files") => FILES,
+                    (None, _) => NONE,
+                };
+                let key = (of.clone(), whose.to_owned());
+                let has_series = flow.topic.is_none() || self.flows.admitted.contains(&key);
+                let admitted = has_series || (self.wants(whose) && self.flows.admits(&key));
+                let key = if admitted { key } else { (of.clone(), OTHER.to_owned()) };
+                let sums = series.entry(key).or_default();
+                for (sum, bytes) in sums.iter_mut().zip([flow.zero_copy_bytes, flow.copied_bytes, flow.read_bytes]) {
+                    *sum += bytes;
+                }
+            }
+        }
+        series
+            .into_iter()
+            .map(|((listener, topic), [zero_copy, copied, read])| FlowBytes {
+                listener,
+                topic,
+                zero_copy,
+                copied,
+                read,
+            })
+            .collect()
+    }
+
     fn wants(&self, topic: &str) -> bool {
         self.policy.allow.as_ref().is_none_or(|allow| allow.is_match(topic))
             && !self.policy.deny.as_ref().is_some_and(|deny| deny.is_match(topic))
@@ -236,18 +293,46 @@ impl Series {
         let position = position.unwrap_or_else(|| {
             let name = Some(OTHER.to_owned());
             let (egress, verdict) = (Egress::default(), String::new());
-            kept.push(Listener { port: None, name, protocol: None, ingress_bytes: 0, egress, verdict });
+            kept.push(Listener { name, egress, verdict, ..Listener::default() });
             kept.len() - 1
         });
         for listener in folded {
             kept[position].ingress_bytes += listener.ingress_bytes;
             kept[position].egress.merge(&listener.egress);
+            let mut seen = kept[position].seen.clone();
+            seen.merge(&listener.seen);
+            kept[position].set_seen(seen);
+            kept[position].flows.extend(listener.flows);
         }
+        kept[position].flows = merge_flows(std::mem::take(&mut kept[position].flows));
         kept[position].egress = kept[position].egress.with_ratios();
         report.listeners = kept;
         report.transfers = fold_transfers(std::mem::take(&mut report.transfers), &refused);
         self.folded_listeners.count()
     }
+}
+
+/// Flows of several listeners as those of one.
+fn merge_flows(flows: Vec<Flow>) -> Vec<Flow> {
+    let mut merged: BTreeMap<(&str, Option<String>), Flow> = BTreeMap::new();
+    for flow in flows {
+        match merged.get_mut(&(flow.from, flow.topic.clone())) {
+            Some(sum) => {
+                sum.zero_copy_bytes += flow.zero_copy_bytes;
+                sum.copied_bytes += flow.copied_bytes;
+                sum.read_bytes += flow.read_bytes;
+                // By two listeners for two reasons.
+                sum.reason = match (sum.reason, flow.reason) {
+                    (Some(ours), Some(theirs)) if ours != theirs => Some("unknown"),
+                    (ours, theirs) => ours.or(theirs),
+                };
+            }
+            None => drop(merged.insert((flow.from, flow.topic.clone()), flow)),
+        }
+    }
+    let mut flows: Vec<_> = merged.into_values().collect();
+    flows.sort_by_key(|flow| std::cmp::Reverse(flow.zero_copy_bytes + flow.copied_bytes));
+    flows
 }
 
 fn fold_transfers(transfers: Vec<Transfer>, refused: &BTreeSet<u16>) -> Vec<Transfer> {
@@ -360,7 +445,15 @@ mod tests {
         let mut delta = Snapshot::default();
         for port in [50_001u32, 50_002, 33_901] {
             let (syscall, source, sink) = (Syscall::Sendfile, Endpoint::File, Endpoint::Socket);
-            let id = crate::snapshot::TransferId { syscall, source, sink, port, msg_zerocopy: false, tls: false };
+            let id = crate::snapshot::TransferId {
+                syscall,
+                source,
+                sink,
+                port,
+                msg_zerocopy: false,
+                tls: false,
+                of_file: false,
+            };
             let mut sizes = [0; SIZE_BUCKETS];
             sizes[4] = 1;
             delta.transfers.push(crate::snapshot::Transfer { id, bytes: 20, carried_file_bytes: 0, sizes });
@@ -379,6 +472,29 @@ mod tests {
         let folded = report.transfers.iter().find(|t| t.local_port == Some(LocalPort::Entry(OTHER))).unwrap();
         assert_eq!((folded.calls, folded.bytes, folded.size_histogram.as_ref().unwrap()[0].calls), (2, 40, 2));
         assert_eq!(report.listeners.iter().map(|l| l.egress.egress_bytes).sum::<u64>(), 60);
+    }
+
+    #[test]
+    fn flows_beyond_the_limit_are_the_listeners_other() {
+        let flow = |topic: Option<&str>, copied_bytes| Flow {
+            from: if topic.is_some() { "topic" } else { "none" },
+            topic: topic.map(str::to_owned),
+            zero_copy_bytes: 0,
+            copied_bytes,
+            read_bytes: 1,
+            reason: None,
+        };
+        let mut all = report(&[]);
+        all.listeners.truncate(1);
+        all.listeners[0].flows = vec![flow(Some("a"), 1), flow(Some("b"), 2), flow(Some("c"), 4), flow(None, 8)];
+        let mut series = Series::new(policy(1), 64);
+        let mut told = |report: &Report| {
+            series.flows(report).into_iter().map(|flow| (flow.topic, flow.copied)).collect::<Vec<_>>()
+        };
+        let expected = [("(none)", 8), ("(other)", 6), ("a", 1)].map(|(topic, bytes)| (topic.to_owned(), bytes));
+        assert_eq!(told(&all), expected);
+        all.listeners[0].flows.reverse();
+        assert_eq!(told(&all), expected);
     }
 
     proptest! {

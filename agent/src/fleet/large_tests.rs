@@ -32,6 +32,7 @@ fn snapshot(log_dir: InodeKey) -> Snapshot {
             port: port.into(),
             msg_zerocopy: false,
             tls: false,
+            of_file: false,
         },
         bytes: SENT,
         carried_file_bytes: 0,
@@ -82,6 +83,7 @@ fn exposition(topics: usize, listeners: usize) -> String {
         topics: shown,
         folded_topics,
         folded_listeners,
+        flows: Vec::new(),
         lately,
         surroundings: Surroundings::default(),
     };

@@ -5,6 +5,7 @@ mod admission;
 #[cfg(test)]
 mod large_tests;
 mod past;
+mod reasons;
 mod window;
 
 use std::{
@@ -13,7 +14,7 @@ use std::{
     time::{Duration, Instant, SystemTime},
 };
 
-pub use admission::{TopicBytes, TopicPolicy};
+pub use admission::{FlowBytes, TopicBytes, TopicPolicy};
 pub use window::Key;
 pub(crate) use window::key;
 
@@ -26,6 +27,7 @@ use crate::{
     target::{Process, Surroundings, inspect, listening_ports, surroundings},
 };
 use admission::Series;
+use reasons::Reasons;
 use window::Lately;
 
 /// What a fleet is bounded by.
@@ -75,6 +77,8 @@ pub struct View {
     pub folded_topics: u64,
     /// Listeners that have none.
     pub folded_listeners: u64,
+    /// What left by listener and topic, as it has series.
+    pub flows: Vec<FlowBytes>,
     /// Egress by listener in the window, with ratios.
     pub lately: Vec<(Key, report::Egress)>,
     /// Where its process runs, or ran.
@@ -99,6 +103,7 @@ struct Member {
     facts: Facts,
     surroundings: Surroundings,
     series: Series,
+    reasons: Reasons,
     lately: Lately,
     since: SystemTime,
     started: Instant,
@@ -178,6 +183,7 @@ impl Fleet {
             facts: facts.clone(),
             surroundings: Surroundings::default(),
             series: Series::new(limits.topics.clone(), limits.listeners),
+            reasons: Reasons::default(),
             lately: Lately::new(limits.window),
             since: SystemTime::now(),
             started: Instant::now(),
@@ -381,6 +387,7 @@ impl Fleet {
             let earlier = Snapshot {
                 transfers: member.past.transfers.clone(),
                 other: member.past.other.clone(),
+                refused: member.past.refused.clone(),
                 ..Snapshot::default()
             };
             let life = member.life.and_then(|_| lives.next());
@@ -434,6 +441,8 @@ impl Member {
         let mut report = self.builder.build(parts, &self.facts, self.window(now), attach, before);
         let folded_topics = self.series.topics(&report, &mut series);
         let folded_listeners = self.series.fold_listeners(&mut report);
+        let flows = self.series.flows(&report);
+        self.reasons.add(&mut report);
         self.lately.sample(now, &report);
         let lately = self.lately.egress(&report);
         self.view = Some(View {
@@ -444,6 +453,7 @@ impl Member {
             topics: series,
             folded_topics,
             folded_listeners,
+            flows,
             lately,
             surroundings: self.surroundings.clone(),
         });

@@ -1,8 +1,8 @@
 //! A Report with everything in it that one can hold, for the tests of every output.
 
 use crate::report::{
-    Attach, DATAGRAM, Egress, EmptyCount, EndedBy, ErrorCount, FileTraffic, KafkaTarget, Listener, LocalPort, Lost,
-    Note, OTHER, OUTBOUND, Report, SCHEMA_VERSION, Setting, SizeBucket, Target, Topic, Transfer, Window,
+    Attach, DATAGRAM, Egress, EmptyCount, EndedBy, ErrorCount, FileTraffic, Flow, KafkaTarget, Listener, LocalPort,
+    Lost, Note, OTHER, OUTBOUND, Reason, Report, SCHEMA_VERSION, Setting, SizeBucket, Target, Topic, Transfer, Window,
 };
 use crate::{
     advice::Advice,
@@ -51,7 +51,32 @@ fn listener(
         ingress_bytes: ingress,
         egress,
         verdict: verdict.to_owned(),
+        ..Listener::default()
     }
+}
+
+/// A listener's reasons and flows: of whom, bytes by zero copy, copied, read before, and why.
+fn why(listener: &mut Listener, sentence: &str, reasons: &[(&'static str, &str)], flows: &[(&str, [u64; 3])]) {
+    listener.why = Some(sentence.to_owned());
+    let copied = listener.egress.copied_bytes;
+    let code = reasons.first().map(|(code, _)| *code);
+    listener.reasons =
+        reasons.iter().map(|(code, text)| Reason { code, bytes: copied, text: (*text).to_owned() }).collect();
+    listener.flows = flows
+        .iter()
+        .map(|(whose, [zero_copy_bytes, copied_bytes, read_bytes])| Flow {
+            from: match *whose {
+                "files" => "files",
+                "none" => "none",
+                _ => "topic",
+            },
+            topic: (!["files", "none"].contains(whose)).then(|| (*whose).to_owned()),
+            zero_copy_bytes: *zero_copy_bytes,
+            copied_bytes: *copied_bytes,
+            read_bytes: *read_bytes,
+            reason: code.filter(|_| *copied_bytes > 0),
+        })
+        .collect();
 }
 
 fn transfer(
@@ -120,7 +145,7 @@ pub(super) fn broker() -> Report {
         topic("com.example.payments.settlements.v2", 11, [0, 83_886_080, 41_943_040]),
     ];
     topics.extend((0..24).map(|i| topic("clicks", i, [4_194_304 - 4096 * u64::from(i), 0, 1_048_576])));
-    Report {
+    let mut report = Report {
         schema_version: SCHEMA_VERSION,
         target: Target {
             pid: 4242,
@@ -223,11 +248,35 @@ pub(super) fn broker() -> Report {
             file(Some("orders-0"), "00000000000000000000.timeindex", Some(1_312_010), [0, 0, 24_576]),
             file(Some("a"), "recovery-point-offset-checkpoint.tmp", Some(1_312_002), [0, 0, 812]),
         ],
+        unsent_read_bytes: 0,
         lost: Lost::default(),
         machine: None,
         advice: Vec::new(),
         notes: Vec::new(),
-    }
+    };
+    why(
+        &mut report.listeners[0],
+        "Copied because of: small answers and response headers.",
+        &[("headers", "Response headers and answers of the protocol: writes below 16 KiB of no file's data.")],
+        &[("orders", [LOG, 0, 0]), ("clicks", [98_000_000, 0, 0]), ("none", [0, HEADERS, 0])],
+    );
+    why(
+        &mut report.listeners[1],
+        "Copied because of: TLS in user space.",
+        &[("tls", "TLS in user space: 1015743950 bytes left in writes that begin with the header of a TLS record.")],
+        &[
+            ("orders", [0, TLS - 84_177_000, TLS_READ]),
+            ("com.example.payments.settlements.v2", [0, 84_176_000, 83_886_080]),
+            ("none", [0, 1_000, 0]),
+        ],
+    );
+    why(
+        &mut report.listeners[3],
+        "Copied because of: small answers and response headers.",
+        &[("headers", "Response headers and answers of the protocol: writes below 16 KiB of no file's data.")],
+        &[("none", [0, 81_920, 0])],
+    );
+    report
 }
 
 /// The same with everything that is not there on an ordinary day: what cannot be told, was lost, or is no Kafka broker's.
@@ -275,6 +324,15 @@ pub(super) fn everything() -> Report {
         .extend((0..12).map(|i| file(Some("kafka-logs"), &format!("file-{i}.tmp"), Some(77 + i), [0, 13, 100 - i])));
     report.files.push(file(None, "cut-off-from-its-directory", Some(9), [0, 7, 0]));
     report.files.insert(0, file(None, OTHER, None, [4096, 8_388_608, 0]));
+    report.unsent_read_bytes = 32_768;
+    report.listeners[3].flows.push(Flow {
+        from: "files",
+        topic: None,
+        zero_copy_bytes: HUGE,
+        copied_bytes: 0,
+        read_bytes: 0,
+        reason: None,
+    });
     report.lost = Lost {
         updates: 1_204,
         other_bytes: 11_538_432,
@@ -418,6 +476,10 @@ pub(super) fn hostile() -> Report {
         listener.name = Some(EVIL.to_owned());
         listener.protocol = Some(EVIL.to_owned());
         listener.verdict = format!("{EVIL} was idle");
+        listener.why = Some(EVIL.to_owned());
+        for flow in &mut listener.flows {
+            flow.topic = Some(EVIL.to_owned());
+        }
     }
     report.topics[0].topic = EVIL.into();
     report.files[1] = file(Some(EVIL), EVIL, Some(1), [1, 1, 1]);

@@ -246,9 +246,9 @@ impl Probe {
     pub fn transfers_of(&self, slots: &[Slot]) -> Result<Vec<Snapshot>, ProbeError> {
         let numbers: Vec<u16> = slots.iter().map(|slot| slot.0).collect();
         let (transfers, _) = read::transfers(&self.ebpf, &numbers)?;
-        let with_other = |(slot, transfers)| {
+        let with_other = |(slot, kinds): (u16, read::Kinds)| {
             let other = read::other(&self.ebpf, slot)?;
-            Ok(Snapshot { transfers, other, ..Snapshot::default() })
+            Ok(Snapshot { transfers: kinds.transfers, refused: kinds.refused, other, ..Snapshot::default() })
         };
         numbers.into_iter().zip(transfers).map(with_other).collect()
     }

@@ -6,9 +6,9 @@ use std::{
 };
 
 use agent_ebpf::{
-    Counter, Directory as DirectoryValue, ENDPOINTS, Endpoint, FLAG_MSG_ZEROCOPY, FLAG_TLS, FileBytes, FileCounts,
-    FileKey, FileValue, InodeKey, LISTENER_WORDS, PORTS_PER_WORD, RESULTS_PER_SYSCALL, SIZE_BUCKETS, Syscall, Tally,
-    TransferKey, TransferValue, counter_index, other_index, result_index,
+    Counter, Directory as DirectoryValue, ENDPOINTS, Endpoint, FLAG_FILE, FLAG_MSG_ZEROCOPY, FLAG_REFUSED, FLAG_TLS,
+    FileBytes, FileCounts, FileKey, FileValue, InodeKey, LISTENER_WORDS, PORTS_PER_WORD, RESULTS_PER_SYSCALL,
+    SIZE_BUCKETS, Syscall, Tally, TransferKey, TransferValue, counter_index, other_index, result_index,
 };
 use aya::{
     Ebpf, Pod,
@@ -41,12 +41,14 @@ pub(super) fn snapshots(
     capacity: Capacity,
 ) -> Result<Vec<Usage>, ProbeError> {
     let slots: Vec<u16> = lives.iter().map(|(slot, _)| *slot).collect();
-    let (transfers, transfer_entries) = transfers(ebpf, &slots)?;
+    // Files come first: what left of them since then is more in the transfers, so no part is ever larger than its whole.
     let file_entries = files::files(ebpf, lives, known)?;
     let directory_entries = files::directories(ebpf, lives, known)?;
     let missed_calls = missed_calls(ebpf)?;
-    for ((slot, snapshot), transfers) in lives.iter_mut().zip(transfers) {
-        snapshot.transfers = transfers;
+    let (transfers, transfer_entries) = transfers(ebpf, &slots)?;
+    for ((slot, snapshot), kinds) in lives.iter_mut().zip(transfers) {
+        snapshot.transfers = kinds.transfers;
+        snapshot.refused = kinds.refused;
         snapshot.other = other(ebpf, *slot)?;
         snapshot.results = results(ebpf, *slot)?;
         snapshot.files_other = files_other(ebpf, *slot)?;
@@ -56,31 +58,45 @@ pub(super) fn snapshots(
     Ok(usage_of([transfer_entries, file_entries, directory_entries], capacity))
 }
 
+/// What the table of transfers holds of one target.
+#[derive(Clone, Default)]
+pub(super) struct Kinds {
+    pub(super) transfers: Vec<Transfer>,
+    /// See [`Snapshot::refused`].
+    pub(super) refused: BTreeMap<u32, u64>,
+}
+
 /// Transfers of each target, and entries of the table.
-pub(super) fn transfers(ebpf: &Ebpf, slots: &[u16]) -> Result<(Vec<Vec<Transfer>>, u32), ProbeError> {
+pub(super) fn transfers(ebpf: &Ebpf, slots: &[u16]) -> Result<(Vec<Kinds>, u32), ProbeError> {
     let mut keys = Vec::new();
     let mut entries = 0;
     for_each(ebpf, "TRANSFER_KEYS", |key: &TransferKey, index: &[u32]| {
         entries += 1;
         let place = slots.iter().position(|slot| *slot == key.target);
         if let Some((place, id)) = place.zip(transfer_id(key)) {
-            keys.push((index[0], place, id));
+            keys.push((index[0], place, id, key.flags & FLAG_REFUSED != 0));
         }
     })?;
     keys.sort_unstable_by_key(|(index, ..)| *index);
-    let mut read = vec![Vec::new(); slots.len()];
+    let mut read = vec![Kinds::default(); slots.len()];
     let mut keys = keys.into_iter().peekable();
     let used = Places::Transfers.used(ebpf)?;
     for_each_from(ebpf, "TRANSFERS", 0, used, |index, values: &[TransferValue]| {
-        if let Some((_, place, id)) = keys.next_if(|(next, ..)| *next == index)
+        if let Some((_, place, id, refused)) = keys.next_if(|(next, ..)| *next == index)
             && let Some(read) = read.get_mut(place)
         {
-            read.push(sum(id, values));
+            let sum = sum(id, values);
+            if refused {
+                read.refused.insert(id.port, sum.calls());
+            } else {
+                read.transfers.push(sum);
+            }
         }
     })?;
     for read in &mut read {
-        read.retain(|transfer: &Transfer| transfer.bytes > 0);
-        read.sort_unstable_by_key(|transfer| transfer.id);
+        read.transfers.retain(|transfer: &Transfer| transfer.bytes > 0);
+        read.transfers.sort_unstable_by_key(|transfer| transfer.id);
+        read.refused.retain(|_, calls| *calls > 0);
     }
     Ok((read, entries))
 }
@@ -105,6 +121,7 @@ fn transfer_id(key: &TransferKey) -> Option<TransferId> {
         port: key.port,
         msg_zerocopy: key.flags & FLAG_MSG_ZEROCOPY != 0,
         tls: key.flags & FLAG_TLS != 0,
+        of_file: key.flags & FLAG_FILE != 0,
     })
 }
 

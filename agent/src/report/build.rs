@@ -38,13 +38,14 @@ impl Builder {
         mut topics: Vec<Topic>,
     ) -> Report {
         let files = self.tally.files(parts, facts, &mut topics);
+        let sent = self.tally.sent();
         // Everything but files is little: it is simply added up.
         let sum = match parts {
             [one] => Cow::Borrowed(*one),
             parts => Cow::Owned(parts.iter().fold(Snapshot::default(), |sum, part| sum.plus(&part.without_files()))),
         };
         let delta = &*sum;
-        let (listeners, total) = listeners::listeners(delta, facts);
+        let (listeners, total) = listeners::listeners(delta, facts, sent);
         let mut report = Report {
             schema_version: SCHEMA_VERSION,
             target: facts.target.clone(),
@@ -59,6 +60,7 @@ impl Builder {
             files,
             machine: facts.machine.clone(),
             advice: Vec::new(),
+            unsent_read_bytes: delta.counter(Counter::CarriedUnattributed),
             lost: lost(delta),
             notes: Vec::new(),
         };
@@ -96,11 +98,12 @@ fn transfers(delta: &Snapshot) -> Vec<Transfer> {
     transfers
 }
 
-/// Transfers with those that began with a TLS record among the others of their kind, and the bytes of these.
+/// Transfers with those of a file and those that began with a TLS record among the others of their kind, and the bytes of
+/// the latter.
 fn with_and_without_tls(delta: &Snapshot) -> impl Iterator<Item = (TransferId, (Counted, u64))> {
     let mut kinds: BTreeMap<TransferId, (Counted, u64)> = BTreeMap::new();
     for transfer in &delta.transfers {
-        let id = TransferId { tls: false, ..transfer.id };
+        let id = TransferId { tls: false, of_file: false, ..transfer.id };
         let tls_bytes = if transfer.id.tls { transfer.bytes } else { 0 };
         kinds
             .entry(id)

@@ -1,16 +1,16 @@
 //! File traffic: which files are a topic's log, and the sums by topic-partition.
 
 use std::{
-    collections::{BTreeSet, HashMap},
+    collections::{BTreeMap, BTreeSet, HashMap},
     sync::Arc,
 };
 
 use agent_ebpf::{FileBytes, FilePath, InodeKey};
 
-use super::{Facts, FileTraffic, OTHER, Topic};
+use super::{Facts, FileTraffic, LocalPort, OTHER, Topic};
 use crate::{
     kafka::{TopicPartition, is_segment},
-    snapshot::{Directory, File, Snapshot},
+    snapshot::{Directory, File, Sent, Snapshot},
 };
 
 /// What is remembered from one Report of a target to the next: which directory is which topic-partition. A broker has
@@ -22,9 +22,23 @@ pub(super) struct Tally {
     /// Partitions, in their order, of each topic, with their index into `sums`.
     topics: HashMap<Arc<str>, Vec<(u32, u32)>>,
     sums: Vec<Sum>,
+    /// What left through sockets, by the contract's port and by topic; none: of files that are no topic's log.
+    sent: HashMap<(u32, Option<Arc<str>>), Sent>,
     /// Number of the Report that is made.
     round: u32,
 }
+
+/// Whose data left through a socket.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Origin {
+    /// A topic's log.
+    Topic(Arc<str>),
+    /// Files that are no topic's log.
+    Files,
+}
+
+/// By port, and by whose data they were.
+pub(super) type SentByPort = BTreeMap<LocalPort, BTreeMap<Origin, Sent>>;
 
 /// A directory.
 #[derive(Clone, Debug)]
@@ -95,6 +109,7 @@ impl Tally {
         for directory in parts.iter().flat_map(|part| &part.directories) {
             present += usize::from(self.note(directory));
         }
+        self.sent.clear();
         let mut files = Vec::new();
         for file in parts.iter().flat_map(|part| &part.files) {
             self.add(file, &mut files);
@@ -111,6 +126,18 @@ impl Tally {
             *self = Self { rules: std::mem::take(&mut self.rules), ..Self::default() };
         }
         files
+    }
+
+    /// What of the files of the last round left through sockets.
+    pub(super) fn sent(&self) -> SentByPort {
+        let mut ports = SentByPort::new();
+        for ((port, topic), sent) in &self.sent {
+            if let Some(port) = LocalPort::from_code(*port) {
+                let origin = topic.clone().map_or(Origin::Files, Origin::Topic);
+                *ports.entry(port).or_default().entry(origin).or_default() += *sent;
+            }
+        }
+        ports
     }
 
     /// Remembers a directory that is there; whether it is the first one of its number.
@@ -157,6 +184,10 @@ impl Tally {
     fn add(&mut self, file: &File, others: &mut Vec<FileTraffic>) {
         let directory = self.directories.get(&file.directory).filter(|directory| directory.round == self.round);
         let sum = directory.and_then(|directory| directory.sum).filter(|_| is_segment(&file.name));
+        let topic = sum.and_then(|sum| self.sums.get(sum as usize)).map(|sum| &sum.topic);
+        for (port, sent) in &file.sent {
+            *self.sent.entry((*port, topic.cloned())).or_default() += *sent;
+        }
         match sum.and_then(|sum| self.sums.get_mut(sum as usize)) {
             Some(sum) => {
                 add(&mut sum.moved, &file.moved);

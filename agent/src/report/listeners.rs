@@ -4,7 +4,11 @@ use std::collections::BTreeMap;
 
 use agent_ebpf::{Class, Endpoint, Syscall};
 
-use super::{DATAGRAM, Egress, Facts, Listener, LocalPort, OTHER, OUTBOUND};
+use super::{
+    DATAGRAM, Egress, Facts, Listener, LocalPort, OTHER, OUTBOUND, Reason,
+    files::SentByPort,
+    why::{self, Seen, Why},
+};
 use crate::snapshot::Snapshot;
 
 #[derive(Default)]
@@ -14,13 +18,13 @@ struct Sums {
 }
 
 /// How egress by a call leaves.
-enum Path {
+pub(super) enum Path {
     ZeroCopy,
     Copied,
     Undetermined,
 }
 
-fn path(syscall: Syscall, source: Endpoint, msg_zerocopy: bool) -> Path {
+pub(super) fn path(syscall: Syscall, source: Endpoint, msg_zerocopy: bool) -> Path {
     match syscall.class() {
         _ if msg_zerocopy => Path::Undetermined,
         Class::InKernel if source != Endpoint::Memory => Path::ZeroCopy,
@@ -30,19 +34,25 @@ fn path(syscall: Syscall, source: Endpoint, msg_zerocopy: bool) -> Path {
 
 /// Every listener that is configured or had traffic, in the order of their ports, then the entries that
 /// are no port; and all together.
-pub(super) fn listeners(delta: &Snapshot, facts: &Facts) -> (Vec<Listener>, Egress) {
+pub(super) fn listeners(delta: &Snapshot, facts: &Facts, sent: SentByPort) -> (Vec<Listener>, Egress) {
     let mut sums: BTreeMap<LocalPort, Sums> = BTreeMap::new();
     for known in &facts.listeners {
         sums.entry(LocalPort::Port(known.port)).or_default();
     }
     add_transfers(delta, &mut sums);
+    let mut why = why::why(delta, facts, sent);
     let mut total = Egress::default();
     let listeners = sums
         .into_iter()
         .map(|(port, sums)| {
             let egress = sums.egress.with_ratios();
             total.merge(&egress);
-            listener(&port, sums.ingress_bytes, egress, facts)
+            let mut listener = listener(&port, sums.ingress_bytes, egress, facts);
+            if let Some(Why { flows, seen }) = why.remove(&port) {
+                listener.set_seen(seen);
+                listener.flows = flows;
+            }
+            listener
         })
         .collect();
     (listeners, total.with_ratios())
@@ -91,9 +101,23 @@ fn listener(port: &LocalPort, ingress_bytes: u64, egress: Egress, facts: &Facts)
         }
         LocalPort::Entry(entry) => (None, Some((*entry).to_owned()), None),
     };
-    let mut listener = Listener { port, name, protocol, ingress_bytes, egress, verdict: String::new() };
+    let mut listener = Listener { port, name, protocol, ingress_bytes, egress, ..Listener::default() };
     listener.verdict = verdict(&listener);
     listener
+}
+
+impl Listener {
+    /// Takes the reasons from what was seen.
+    pub(crate) fn set_seen(&mut self, seen: Seen) {
+        self.set_reasons(why::reasons(&seen));
+        self.seen = seen;
+    }
+
+    /// Takes other reasons than those that follow from everything that was seen.
+    pub(crate) fn set_reasons(&mut self, reasons: Vec<Reason>) {
+        self.why = why::sentence(&reasons, percent);
+        self.reasons = reasons;
+    }
 }
 
 impl Egress {

@@ -8,6 +8,7 @@ mod errno;
 mod files;
 mod listeners;
 mod notes;
+mod why;
 
 use std::{collections::BTreeSet, sync::Arc};
 
@@ -15,6 +16,7 @@ use agent_ebpf::{PORT_DATAGRAM, PORT_NONE, PORT_OUTBOUND};
 pub use build::{Builder, build};
 pub use listeners::total_egress;
 use serde::Serialize;
+pub(crate) use why::{REASONS, Seen, reasons};
 
 use crate::{
     advice::Advice,
@@ -64,6 +66,9 @@ pub struct Report {
     pub machine: Option<Machine>,
     /// What could be better, with the evidence.
     pub advice: Vec<Advice>,
+    /// File bytes that a thread read into memory and then read on in another file before it sent anything: they are in no
+    /// listener's numbers. What cleans the log or reads it when the broker starts does that.
+    pub unsent_read_bytes: u64,
     /// What could not be kept apart.
     pub lost: Lost,
     /// What the reader must know to read the numbers rightly.
@@ -239,7 +244,7 @@ pub struct EmptyCount {
 }
 
 /// Socket traffic of one listener.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub struct Listener {
     /// Local port; `None` for `outbound` and the like.
     pub port: Option<u16>,
@@ -255,6 +260,43 @@ pub struct Listener {
     pub egress: Egress,
     /// The verdict, one sentence.
     pub verdict: String,
+    /// Why the copied bytes were copied, in a sentence; `None` where none were.
+    pub why: Option<String>,
+    /// The copied bytes by reason, largest first. Their sum is `copied_bytes`.
+    pub reasons: Vec<Reason>,
+    /// What left, by whose data it was, largest first. The sums are `zero_copy_bytes` and what came from memory.
+    pub flows: Vec<Flow>,
+    /// What the reasons follow from.
+    #[serde(skip)]
+    pub(crate) seen: Seen,
+}
+
+/// A part of a listener's copied egress, and why it was copied.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Reason {
+    /// Stable word for programs: `tls`, `headers`, `log_read`, `file_read`, `sendfile_refused`, `unknown`.
+    pub code: &'static str,
+    /// Bytes.
+    pub bytes: u64,
+    /// What it means and what shows it.
+    pub text: String,
+}
+
+/// What of one topic left through a listener.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Flow {
+    /// `topic`: a topic's log; `files`: other files; `none`: no file's data, or none that could be tied to one.
+    pub from: &'static str,
+    /// The topic; `None` unless it is one.
+    pub topic: Option<String>,
+    /// Bytes that left inside the kernel.
+    pub zero_copy_bytes: u64,
+    /// Bytes that left from memory after the thread had read this: with TLS, more than it had read.
+    pub copied_bytes: u64,
+    /// Bytes that the threads had read before they sent.
+    pub read_bytes: u64,
+    /// Why they were copied: the `code` of a reason; `None` where nothing was.
+    pub reason: Option<&'static str>,
 }
 
 /// Egress by path, and the ratios over it. Ratios are `None` where there was no egress.
@@ -369,4 +411,12 @@ pub struct KnownListener {
     pub name: String,
     /// Its security protocol.
     pub protocol: Option<String>,
+}
+
+impl KnownListener {
+    /// Whether its protocol encrypts: `SSL` or `SASL_SSL`.
+    #[must_use]
+    pub fn encrypts(&self) -> bool {
+        self.protocol.as_deref().is_some_and(|protocol| protocol.ends_with("SSL"))
+    }
 }

@@ -55,6 +55,17 @@ pub(super) fn notes(report: &Report, delta: &Snapshot, facts: &Facts) -> Vec<Not
             ),
         );
     }
+    for listener in report.listeners.iter().filter(|listener| listener.seen.encrypts && listener.seen.zero_copy > 0) {
+        note(
+            "kernel_tls",
+            format!(
+                "{} bytes left by sendfile or splice through {}, which encrypts by its configuration: only kernel TLS can \
+                 do that.",
+                listener.seen.zero_copy,
+                listener.name.as_deref().unwrap_or("a listener"),
+            ),
+        );
+    }
     for problem in &facts.problems {
         note("facts", problem.clone());
     }

@@ -96,7 +96,7 @@ fn counted(syscall: Syscall, source: Endpoint, sink: Endpoint, port: u32, bytes:
     let mut sizes = [0; SIZE_BUCKETS];
     sizes[12] = 1;
     Counted {
-        id: TransferId { syscall, source, sink, port, msg_zerocopy: false, tls: false },
+        id: TransferId { syscall, source, sink, port, msg_zerocopy: false, tls: false, of_file: false },
         bytes,
         carried_file_bytes: 0,
         sizes,

@@ -134,6 +134,15 @@ fn listeners() -> Vec<Panel> {
         )
         .query(&egress("target, listener", LISTENER, "copied"), "{{listener}} of {{target}}"),
         Panel::lines(
+            "Why it was copied",
+            "Copied bytes a second by reason. tls: encrypted in the broker. headers: and small answers, the rest of \
+             every plaintext listener. log_read: logs read by calls without TLS, as for consumers of an old format. \
+             sendfile_refused: the kernel can't send from this file system.",
+            unit::BYTES_A_SECOND,
+        )
+        .query(&sum("target, listener, reason", "zctrace_copied_bytes_total", LISTENER), "{{reason}}: {{listener}} of {{target}}")
+        .nothing("Nothing was copied"),
+        Panel::lines(
             "Copy amplification, by listener",
             "Bytes moved between kernel and broker for each byte sent: 0 with sendfile, 2 with read and write, 1 for \
              answers that came from no file.",

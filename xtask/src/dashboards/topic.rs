@@ -157,7 +157,27 @@ fn topics() -> Vec<Panel> {
         .dashed("all others")
         .link("Choose this topic", UID, &["topic"])
         .size(12, 10),
+        Table::new(
+            "Which listener copies whose data?",
+            "The 50 pairs of listener and topic by which most left copied in the time shown. Consumers that may use a \
+             listener without encryption should come off the first of them.",
+            &[("target", "Broker"), ("listener", "Listener"), ("topic", "Topic")],
+        )
+        .column("Copied", unit::BYTES_A_SECOND, &through("copied"))
+        .column("Zero copy", unit::BYTES_A_SECOND, &through("zero_copy"))
+        .column("Read before", unit::BYTES_A_SECOND, &through("read"))
+        .link("Topic", "Choose this topic", UID, &[("topic", "Topic")])
+        .size(24, 10)
+        .or("Nothing left yet"),
     ]
+}
+
+/// What left by one path, of the pairs of listener and topic by which most left copied.
+fn through(path: &str) -> String {
+    const BYTES: &str = "zctrace_listener_topic_bytes_total";
+    let by = "target, listener, topic";
+    let of = |path: &str| and(TOPIC, &format!("path=\"{path}\""));
+    format!("{} and on ({by}) {}", sum(by, BYTES, &of(path)), largest(50, by, BYTES, &of("copied")))
 }
 
 fn partitions() -> Vec<Panel> {

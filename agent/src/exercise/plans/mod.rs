@@ -8,6 +8,7 @@ pub(super) type Calls = Box<dyn FnOnce(&mut Recorder) -> Result<(), ExerciseErro
 pub(super) mod basic;
 pub(super) mod compat;
 pub(super) mod fds;
+pub(super) mod flows;
 pub(super) mod io_uring;
 pub(super) mod listener;
 pub(super) mod partial;

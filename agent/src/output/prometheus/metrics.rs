@@ -68,6 +68,10 @@ metrics! {
         "System calls that succeeded and moved nothing, as at the end of a file or of a connection.";
     EGRESS: Counter "zctrace_egress_bytes_total" ["target" "listener" "port" "path"]
         "Bytes sent through sockets by path: zero_copy (sendfile, splice), copied (from user memory), undetermined (MSG_ZEROCOPY).";
+    COPIED_REASON: Counter "zctrace_copied_bytes_total" ["target" "listener" "port" "reason"]
+        "Copied egress bytes by why they were copied: tls, headers (and small answers), log_read, file_read, sendfile_refused, unknown.";
+    FLOW: Counter "zctrace_listener_topic_bytes_total" ["target" "listener" "port" "topic" "path"]
+        "Bytes that left through a listener by whose data they were and path: zero_copy, copied, and read (into memory before). Topics (files), (none) and (other) are no topics.";
     LISTENER_INFO: Gauge "zctrace_listener_info" ["target" "listener" "port" "protocol"]
         "A listener whose protocol the broker's configuration says: PLAINTEXT, SSL, SASL_PLAINTEXT or SASL_SSL. Always 1.";
     INGRESS: Counter "zctrace_ingress_bytes_total" ["target" "listener" "port"]

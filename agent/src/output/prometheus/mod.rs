@@ -260,6 +260,24 @@ fn egress(text: &mut Text<'_>, views: &[&View]) {
             }
         }
     });
+    text.begin(&metrics::COPIED_REASON);
+    for_each_listener(views, |view, listener, port, of| {
+        for reason in &of.reasons {
+            text.count(&metrics::COPIED_REASON, &[&view.name, listener, port, reason.code], reason.bytes);
+        }
+    });
+    text.begin(&metrics::FLOW);
+    for view in views {
+        for flow in &view.flows {
+            let (listener, port) = labels(&flow.listener);
+            for (path, bytes) in [("zero_copy", flow.zero_copy), ("copied", flow.copied), ("read", flow.read)] {
+                // A topic mostly leaves a listener by one path: no series for the other.
+                if bytes > 0 {
+                    text.count(&metrics::FLOW, &[&view.name, &listener, &port, &flow.topic, path], bytes);
+                }
+            }
+        }
+    }
     text.begin(&metrics::LISTENER_INFO);
     for_each_listener(views, |view, listener, port, of| {
         if let Some(protocol) = &of.protocol {

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::*;
 use crate::{
-    fleet::TopicBytes,
+    fleet::{FlowBytes, TopicBytes},
     report::{self, Attach, EndedBy, OTHER, Window},
     snapshot::Snapshot,
     target::Surroundings,
@@ -37,9 +37,15 @@ fn view(name: &str, snapshot: &Snapshot) -> View {
         topics,
         folded_topics: 0,
         folded_listeners: 0,
+        flows: vec![flow("PLAINTEXT", 9092, "orders", [7, 0, 0]), flow("SSL", 9093, "orders", [0, 9, 8])],
         lately,
         surroundings,
     }
+}
+
+fn flow(listener: &str, port: u16, topic: &str, [zero_copy, copied, read]: [u64; 3]) -> FlowBytes {
+    let listener = (Some(port), Some(listener.to_owned()));
+    FlowBytes { listener, topic: topic.to_owned(), zero_copy, copied, read }
 }
 
 const CUT: [(&str, u64); 5] = [("timeout", 0), ("malformed", 0), ("tls_handshake", 0), ("evicted", 0), ("accept", 0)];

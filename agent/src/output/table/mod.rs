@@ -8,6 +8,7 @@ mod lost;
 mod machine;
 #[cfg(test)]
 mod tests;
+mod why;
 
 use super::{
     Bytes, Style,
@@ -22,6 +23,8 @@ pub fn render(report: &Report, style: &Style) -> String {
         header(report, style),
         verdicts(report, style),
         listeners::section(report, style),
+        why::reasons(report, style),
+        why::flows(report, style),
         calls::transfers(report, style),
         calls::results(report, style),
         files::topics(report, style),
@@ -66,7 +69,15 @@ fn header(report: &Report, style: &Style) -> String {
 
 /// What the numbers of each listener say.
 fn verdicts(report: &Report, style: &Style) -> String {
-    bullets(report.listeners.iter().map(|listener| listener.verdict.as_str()), style)
+    let sentences: Vec<_> = report
+        .listeners
+        .iter()
+        .map(|listener| {
+            [Some(&listener.verdict), listener.why.as_ref()].into_iter().flatten().cloned().collect::<Vec<_>>()
+        })
+        .map(|sentences| sentences.join(" "))
+        .collect();
+    bullets(sentences.iter().map(String::as_str), style)
 }
 
 fn notes(report: &Report, style: &Style) -> String {

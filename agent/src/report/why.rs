@@ -1,0 +1,348 @@
+//! Why a listener's egress was copied, and whose data it was: from what was seen, never guessed.
+//!
+//! | reason | what was seen |
+//! |---|---|
+//! | `tls` | writes that begin with the header of a TLS record |
+//! | `headers` | small writes of no file's data: response headers, answers of the protocol |
+//! | `log_read` | no TLS, and a topic's log was read by calls before it was written out |
+//! | `file_read` | the same with another file |
+//! | `sendfile_refused` | large writes of no file's data on a listener for which the kernel refused `sendfile` |
+//! | `unknown` | anything else |
+
+use std::collections::BTreeMap;
+
+use agent_ebpf::{Endpoint, SIZE_BUCKETS};
+
+use super::{
+    Facts, Flow, LocalPort, Reason,
+    files::{Origin, SentByPort},
+    listeners::{Path, path},
+};
+use crate::snapshot::{Sent, Snapshot};
+
+/// Writes of at least 2^14 bytes are no headers. Most answers of the protocol are far below, and a TLS record's data are at
+/// most so many bytes (RFC 8446, 5.1).
+const LARGE_BUCKET: usize = 14;
+
+/// What was seen of a listener's copied egress. Everything in it only grows.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Seen {
+    /// The configuration says that this listener encrypts.
+    pub(crate) encrypts: bool,
+    /// Copied bytes.
+    pub(crate) copied: u64,
+    /// Of these, in writes that begin with the header of a TLS record.
+    pub(crate) tls: u64,
+    /// Of those that do not: bytes taken for what had been read out of a file.
+    pub(crate) of_file: u64,
+    /// Copied bytes taken for what had been read out of a topic's log, with and without TLS.
+    pub(crate) of_log: u64,
+    /// Bytes in large writes without TLS and without a file: at least so many.
+    pub(crate) large: u64,
+    /// Calls of `sendfile` that the kernel refused.
+    pub(crate) refused: u64,
+    /// Bytes that left by zero copy.
+    pub(crate) zero_copy: u64,
+}
+
+impl Seen {
+    /// What was seen since.
+    pub(crate) const fn since(&self, earlier: &Self) -> Self {
+        Self {
+            encrypts: self.encrypts,
+            copied: self.copied.saturating_sub(earlier.copied),
+            tls: self.tls.saturating_sub(earlier.tls),
+            of_file: self.of_file.saturating_sub(earlier.of_file),
+            of_log: self.of_log.saturating_sub(earlier.of_log),
+            large: self.large.saturating_sub(earlier.large),
+            refused: self.refused.saturating_sub(earlier.refused),
+            zero_copy: self.zero_copy.saturating_sub(earlier.zero_copy),
+        }
+    }
+
+    /// Adds what was seen of another listener.
+    pub(crate) const fn merge(&mut self, other: &Self) {
+        self.encrypts |= other.encrypts;
+        self.copied += other.copied;
+        self.tls += other.tls;
+        self.of_file += other.of_file;
+        self.of_log += other.of_log;
+        self.large += other.large;
+        self.refused += other.refused;
+        self.zero_copy += other.zero_copy;
+    }
+
+    /// Whether what is copied here is encrypted in user space: more than half of it begins with a record's header. The rest
+    /// of such a listener goes on with records that an earlier write left cut short.
+    const fn is_tls(&self) -> bool {
+        self.tls > 0 && self.tls >= self.copied - self.tls
+    }
+}
+
+/// The reason `code` has this label in every output.
+pub(crate) const REASONS: [&str; 6] = ["tls", "headers", "log_read", "file_read", "sendfile_refused", "unknown"];
+
+/// The parts of the copied bytes by reason, largest first. Their sum is all of them.
+pub(crate) fn reasons(seen: &Seen) -> Vec<Reason> {
+    let mut bytes = [0; REASONS.len()];
+    let [tls, headers, log_read, file_read, refused, unknown] = &mut bytes;
+    let rest = seen.copied - seen.tls.min(seen.copied);
+    if seen.is_tls() {
+        *tls = seen.copied;
+    } else if seen.encrypts {
+        // What the configuration says was not seen on the wire.
+        (*tls, *unknown) = (seen.copied - rest, rest);
+    } else {
+        *tls = seen.copied - rest;
+        let of_file = seen.of_file.min(rest);
+        *log_read = of_file.min(seen.of_log);
+        *file_read = of_file - *log_read;
+        let large = seen.large.min(rest - of_file);
+        *(if seen.refused > 0 { refused } else { unknown }) = large;
+        *headers = rest - of_file - large;
+    }
+    let mut reasons: Vec<_> = REASONS
+        .into_iter()
+        .zip(bytes)
+        .filter(|(_, bytes)| *bytes > 0)
+        .map(|(code, bytes)| Reason { code, bytes, text: text(code, seen) })
+        .collect();
+    reasons.sort_by_key(|reason| std::cmp::Reverse(reason.bytes));
+    reasons
+}
+
+/// What a reason means and what shows it.
+fn text(code: &str, seen: &Seen) -> String {
+    match code {
+        "tls" if seen.tls < seen.copied && seen.is_tls() => format!(
+            "TLS in user space: {} of the {} copied bytes left in writes that begin with the header of a TLS record, the \
+             others go on with records that were cut short.",
+            seen.tls, seen.copied
+        ),
+        "tls" => {
+            format!("TLS in user space: {} bytes left in writes that begin with the header of a TLS record.", seen.tls)
+        }
+        "headers" => "Response headers and answers of the protocol: writes below 16 KiB of no file's data.".to_owned(),
+        "log_read" => "The log was read by calls and written out without TLS: what converting old message formats does."
+            .to_owned(),
+        "file_read" => {
+            "A file that is no topic's log was read by calls and written out without TLS: what copies of remote (tiered) \
+             segments do."
+                .to_owned()
+        }
+        "sendfile_refused" => format!(
+            "The kernel refused sendfile {} times, and large writes of no file's data followed: the JDK maps the file and \
+             writes out the mapping.",
+            seen.refused
+        ),
+        _ if seen.encrypts => {
+            "The configuration says that this listener encrypts, and these writes do not begin with the header of a TLS \
+             record."
+                .to_owned()
+        }
+        _ => "Writes of 16 KiB and more, without TLS, before which no file was read.".to_owned(),
+    }
+}
+
+/// The reasons in one sentence, for the verdict. `percent` is of a part and a whole.
+pub(super) fn sentence(reasons: &[Reason], percent: impl Fn(u64, u64) -> String) -> Option<String> {
+    let copied: u64 = reasons.iter().map(|reason| reason.bytes).sum();
+    let part = |reason: &Reason| {
+        let what = match reason.code {
+            "tls" => "TLS in user space",
+            "headers" => "small answers and response headers",
+            "log_read" => "reads of the log without TLS",
+            "file_read" => "reads of other files without TLS",
+            "sendfile_refused" => "sendfile refused by the kernel",
+            _ => "what the numbers do not tell",
+        };
+        if reasons.len() == 1 { what.to_owned() } else { format!("{what} ({} %)", percent(reason.bytes, copied)) }
+    };
+    (!reasons.is_empty())
+        .then(|| format!("Copied because of: {}.", reasons.iter().map(part).collect::<Vec<_>>().join(", ")))
+}
+
+/// A listener's egress by where its bytes came from, largest first: the sums are the listener's. And what was seen of it.
+pub(super) struct Why {
+    pub(super) flows: Vec<Flow>,
+    pub(super) seen: Seen,
+}
+
+/// By port, for everything that sent.
+pub(super) fn why(delta: &Snapshot, facts: &Facts, mut sent: SentByPort) -> BTreeMap<LocalPort, Why> {
+    let mut all = BTreeMap::new();
+    for (port, totals) in totals(delta) {
+        let of_files = sent.remove(&port).unwrap_or_default();
+        let mut seen = totals.seen;
+        seen.encrypts = match port {
+            LocalPort::Port(port) => facts.listeners.iter().any(|known| known.port == port && known.encrypts()),
+            LocalPort::Entry(_) => false,
+        };
+        seen.of_log =
+            of_files.iter().filter(|(origin, _)| matches!(origin, Origin::Topic(_))).map(|(_, sent)| sent.copied).sum();
+        let flows = flows(of_files, &totals.egress, &reasons(&seen), seen.of_file);
+        all.insert(port, Why { flows, seen });
+    }
+    all
+}
+
+#[derive(Default)]
+struct Totals {
+    /// Everything by zero copy, and everything from memory, with MSG_ZEROCOPY or without.
+    egress: Sent,
+    seen: Seen,
+}
+
+fn totals(delta: &Snapshot) -> BTreeMap<LocalPort, Totals> {
+    let mut all: BTreeMap<LocalPort, Totals> = BTreeMap::new();
+    for transfer in &delta.transfers {
+        let id = &transfer.id;
+        let Some(port) = LocalPort::from_code(id.port).filter(|_| id.sink == Endpoint::Socket) else { continue };
+        let Totals { egress, seen } = all.entry(port).or_default();
+        match path(id.syscall, id.source, id.msg_zerocopy) {
+            Path::ZeroCopy => {
+                egress.zero_copy += transfer.bytes;
+                seen.zero_copy += transfer.bytes;
+                continue;
+            }
+            Path::Undetermined => {
+                egress.copied += transfer.bytes;
+                continue;
+            }
+            Path::Copied => {}
+        }
+        egress.copied += transfer.bytes;
+        seen.copied += transfer.bytes;
+        match (id.tls, id.of_file) {
+            (true, _) => seen.tls += transfer.bytes,
+            (false, true) => seen.of_file += transfer.bytes,
+            (false, false) => seen.large += large(&transfer.sizes),
+        }
+    }
+    for other in delta.other.iter().filter(|other| other.sink == Endpoint::Socket) {
+        let Totals { egress, seen } = all.entry(LocalPort::Entry(super::OTHER)).or_default();
+        match path(other.syscall, other.source, false) {
+            Path::ZeroCopy => {
+                egress.zero_copy += other.tally.bytes;
+                seen.zero_copy += other.tally.bytes;
+            }
+            Path::Copied | Path::Undetermined => {
+                egress.copied += other.tally.bytes;
+                seen.copied += other.tally.bytes;
+            }
+        }
+    }
+    for (port, calls) in &delta.refused {
+        if let Some(port) = LocalPort::from_code(*port) {
+            all.entry(port).or_default().seen.refused += calls;
+        }
+    }
+    all
+}
+
+/// The least that the large ones of these calls can have moved.
+fn large(sizes: &[u64; SIZE_BUCKETS]) -> u64 {
+    (0u32..).zip(sizes).skip(LARGE_BUCKET).map(|(bucket, calls)| calls.saturating_mul(1 << bucket)).sum()
+}
+
+fn flows(of_files: BTreeMap<Origin, Sent>, egress: &Sent, reasons: &[Reason], plain_of_file: u64) -> Vec<Flow> {
+    let has = |code: &str| reasons.iter().any(|reason| reason.code == code);
+    // With TLS and without it from files of one listener, nobody can tell which topic left how.
+    let is_mixed = has("tls") && plain_of_file > 0 && (has("log_read") || has("file_read"));
+    let mut rest = *egress;
+    let mut flows: Vec<Flow> = of_files
+        .into_iter()
+        .map(|(origin, sent)| {
+            rest.zero_copy = rest.zero_copy.saturating_sub(sent.zero_copy);
+            rest.copied = rest.copied.saturating_sub(sent.copied);
+            let reason = match &origin {
+                _ if sent.copied == 0 => None,
+                _ if is_mixed => Some("unknown"),
+                _ if has("tls") => Some("tls"),
+                Origin::Topic(_) if has("log_read") => Some("log_read"),
+                Origin::Files if has("file_read") => Some("file_read"),
+                _ => Some("unknown"),
+            };
+            let (from, topic) = match origin {
+                Origin::Topic(topic) => ("topic", Some(topic.as_ref().to_owned())),
+                Origin::Files => ("files", None),
+            };
+            Flow {
+                from,
+                topic,
+                zero_copy_bytes: sent.zero_copy,
+                copied_bytes: sent.copied,
+                read_bytes: sent.carried,
+                reason,
+            }
+        })
+        .collect();
+    flows.sort_by_key(|flow| std::cmp::Reverse(flow.zero_copy_bytes + flow.copied_bytes));
+    if rest.zero_copy + rest.copied > 0 {
+        let likely = ["tls", "headers", "sendfile_refused", "unknown"];
+        let reason = reasons.iter().map(|reason| reason.code).find(|code| likely.contains(code));
+        flows.push(Flow {
+            from: "none",
+            topic: None,
+            zero_copy_bytes: rest.zero_copy,
+            copied_bytes: rest.copied,
+            read_bytes: 0,
+            reason: reason.filter(|_| rest.copied > 0),
+        });
+    }
+    flows
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn told(seen: &Seen) -> Vec<(&'static str, u64)> {
+        let reasons = reasons(seen);
+        assert_eq!(reasons.iter().map(|reason| reason.bytes).sum::<u64>(), seen.copied, "{seen:?}");
+        reasons.into_iter().map(|reason| (reason.code, reason.bytes)).collect()
+    }
+
+    #[test]
+    fn each_reason_follows_from_what_was_seen() {
+        let none = Seen { copied: 100, ..Seen::default() };
+        for (seen, reasons) in [
+            (Seen::default(), vec![]),
+            (none.clone(), vec![("headers", 100)]),
+            (Seen { tls: 100, ..none.clone() }, vec![("tls", 100)]),
+            // Records that were cut short, and a listener of which only some of it is TLS.
+            (Seen { tls: 60, of_file: 20, ..none.clone() }, vec![("tls", 100)]),
+            (
+                Seen { tls: 10, of_file: 60, of_log: 70, ..none.clone() },
+                vec![("log_read", 60), ("headers", 30), ("tls", 10)],
+            ),
+            (Seen { of_file: 90, of_log: 90, ..none.clone() }, vec![("log_read", 90), ("headers", 10)]),
+            (Seen { of_file: 90, ..none.clone() }, vec![("file_read", 90), ("headers", 10)]),
+            (Seen { large: 80, ..none.clone() }, vec![("unknown", 80), ("headers", 20)]),
+            (Seen { large: 80, refused: 2, ..none.clone() }, vec![("sendfile_refused", 80), ("headers", 20)]),
+            // A refusal after which nothing large was written explains nothing.
+            (Seen { refused: 2, ..none.clone() }, vec![("headers", 100)]),
+            (Seen { encrypts: true, ..none }, vec![("unknown", 100)]),
+        ] {
+            assert_eq!(told(&seen), reasons, "{seen:?}");
+        }
+    }
+
+    #[test]
+    fn large_writes_are_told_by_their_least_size() {
+        let mut sizes = [0; SIZE_BUCKETS];
+        (sizes[13], sizes[14], sizes[20]) = (9, 2, 1);
+        assert_eq!(large(&sizes), 2 * 16_384 + (1 << 20));
+    }
+
+    #[test]
+    fn a_sentence_names_the_parts() {
+        let seen = Seen { copied: 100, of_file: 75, of_log: 75, ..Seen::default() };
+        let percent = |part: u64, whole: u64| (part * 100 / whole).to_string();
+        let text = sentence(&reasons(&seen), percent);
+        let expected =
+            "Copied because of: reads of the log without TLS (75 %), small answers and response headers (25 %).";
+        assert_eq!(text.as_deref(), Some(expected));
+        assert_eq!(sentence(&[], percent), None);
+    }
+}

@@ -160,17 +160,8 @@ fn told(report: &Report, ledger: &Ledger, syscall: Syscall) -> Told {
 #[test]
 fn whose_data_left_and_why_it_was_copied() {
     for (ledger, snapshot) in exact(Plan::Flows, &LEGS) {
-        let kafka = KafkaTarget { node_id: None, cluster_id: None, version: None, config: None, log_dirs: Vec::new() };
-        let target = Target { pid: 1, name: String::new(), command: String::new(), kafka: Some(kafka) };
-        let facts = Facts {
-            target,
-            listeners: Vec::new(),
-            log_dir_inodes: Default::default(),
-            machine: None,
-            io_uring: None,
-            compat: None,
-            problems: Vec::new(),
-        };
+        let target = Target { kafka: Some(KafkaTarget::default()), ..Target::default() };
+        let facts = Facts { target, ..Facts::default() };
         let window = Window { start: String::new(), seconds: 1.0, ended_by: EndedBy::Signal };
         let report = build(&snapshot, &facts, window, Attach { leg: String::new(), reason: String::new() });
         let told = |syscall| told(&report, &ledger, syscall);

@@ -76,7 +76,7 @@ pub struct Report {
 }
 
 /// The watched process.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub struct Target {
     /// PID as zctrace's own /proc shows it.
     pub pid: u32,
@@ -89,7 +89,7 @@ pub struct Target {
 }
 
 /// What is known about a Kafka broker from its command line and configuration. No value of a secret key is in here.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub struct KafkaTarget {
     /// `node.id` or `broker.id`.
     pub node_id: Option<i64>,
@@ -382,7 +382,7 @@ pub struct Note {
 }
 
 /// What is known of a target from outside the counts: input to [`build`].
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Facts {
     /// Who it is.
     pub target: Target,

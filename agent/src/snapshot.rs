@@ -380,6 +380,7 @@ impl Snapshot {
             results: self.results.clone(),
             files_other: self.files_other,
             counters: self.counters.clone(),
+            refused: self.refused.clone(),
             ..Self::default()
         }
     }

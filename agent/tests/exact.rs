@@ -163,7 +163,7 @@ fn whose_data_left_and_why_it_was_copied() {
         let target = Target { kafka: Some(KafkaTarget::default()), ..Target::default() };
         let facts = Facts { target, ..Facts::default() };
         let window = Window { start: String::new(), seconds: 1.0, ended_by: EndedBy::Signal };
-        let report = build(&snapshot, &facts, window, Attach { leg: String::new(), reason: String::new() });
+        let report = build(&snapshot, &facts, window, Attach::default());
         let told = |syscall| told(&report, &ledger, syscall);
         let flow = |whose: &str, zero_copy, copied, read| (whose.to_owned(), zero_copy, copied, read);
         assert_eq!(

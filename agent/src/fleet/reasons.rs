@@ -47,7 +47,7 @@ mod tests {
 
     fn report(seen: Seen) -> Report {
         let window = Window { start: String::new(), seconds: 1.0, ended_by: EndedBy::StillRunning };
-        let attach = Attach { leg: String::new(), reason: String::new() };
+        let attach = Attach::default();
         let mut report = build(&Snapshot::default(), &facts(), window, attach);
         let mut listener = Listener { port: Some(9), ..Listener::default() };
         listener.set_seen(seen);

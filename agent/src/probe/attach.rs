@@ -9,6 +9,7 @@ use aya::{
 
 use super::{
     Layout, Leg, ProbeError,
+    btf::Kind,
     error::missing,
     kernel::{has_tracepoint, syscall_function},
     load::{load_error, map_mut, program_mut},
@@ -76,6 +77,13 @@ fn fexit(ebpf: &mut Ebpf, layout: &Layout, btf: &Btf) -> Result<Vec<String>, Pro
 
 fn no_function(names: &[String]) -> ProbeError {
     names.first().map_or_else(|| missing("fexit"), |name| ProbeError::UnknownLayout { member: name.clone() })
+}
+
+/// The kernel's types that programs are loaded for, on any leg and by [`load`](super::load): what it may lack included.
+pub(super) fn types() -> impl Iterator<Item = (String, Kind)> {
+    let fixed = [("bpf_iter_task", Kind::Func), ("btf_trace_sys_exit", Kind::Typedef)];
+    let fixed = fixed.into_iter().map(|(name, kind)| (name.to_owned(), kind));
+    fixed.chain(calls().map(|call| (syscall_function(call), Kind::Func)))
 }
 
 /// The kernel's names of the calls to hook, those that only tell of listeners and io_uring last.

@@ -5,7 +5,7 @@
 
 use memchr::memmem;
 
-const MAGIC: u16 = 0xeb9f;
+pub(super) const MAGIC: u16 = 0xeb9f;
 const HEADER: usize = 24;
 /// `struct btf_type`.
 const TYPE: usize = 12;
@@ -23,7 +23,7 @@ pub(super) enum Kind {
 }
 
 impl Kind {
-    const fn number(self) -> u8 {
+    pub(super) const fn number(self) -> u8 {
         match self {
             Self::Struct => STRUCT,
             Self::Typedef => TYPEDEF,

@@ -36,6 +36,11 @@ impl Layout {
         self.types.id(name, Kind::Func)
     }
 
+    /// The number of the type of this kind and name.
+    pub(super) fn id_of(&self, name: &str, kind: Kind) -> Option<u32> {
+        self.types.id(name, kind)
+    }
+
     /// Whether there is a raw tracepoint of this name.
     #[must_use]
     pub fn has_tracepoint(&self, name: &str) -> bool {

@@ -1,20 +1,20 @@
 //! From the object to programs in the kernel.
 
-use std::fs;
+use std::{fs, thread};
 
 use agent_ebpf::{
-    COUNTERS, Features, LISTENER_WORDS, OTHER_PER_TARGET, RESULTS_PER_SYSCALL, SyscallTable,
+    COUNTERS, Features, LISTENER_WORDS, OTHER_PER_TARGET, Offsets, RESULTS_PER_SYSCALL, SyscallTable,
     syscall::{GENERIC, I386, NOT_COUNTED, SYSCALLS, X86_64},
 };
 use aya::{
-    Btf, Ebpf, EbpfLoader, Endianness,
+    Btf, Ebpf, EbpfLoader,
     maps::{Map, MapData, MapError},
     programs::{Iter, ProgramError},
 };
 
 use super::{
-    Candidate, Capacity, KernelFacts, Layout, Leg, LegChoice, ProbeError, VMLINUX, attach, candidates,
-    error::{chain, missing},
+    Candidate, Capacity, KernelFacts, Layout, Leg, LegChoice, ProbeError, VMLINUX, attach, candidates, cut_down,
+    error::missing,
     kernel, kfunc, leg,
     places::{self, Places},
 };
@@ -22,55 +22,78 @@ use super::{
 /// The program, built by `cargo xtask bpf` and committed.
 static OBJECT: &[u8] = aya::include_bytes_aligned!("../../../agent-ebpf/prebuilt/zctrace.bpf.o");
 
+/// The program that finds a process.
+const RESOLVER: &str = "resolve_target";
+
 /// How much of a verifier's log is shown.
 const LOG_LINES: usize = 15;
 
 /// Everything about the kernel that loading takes.
 struct Kernel {
     layout: Layout,
-    btf: Btf,
+    /// The types that programs are hooked by.
+    types: Btf,
     facts: KernelFacts,
     fetch: bool,
 }
 
-pub(super) fn attach(choice: LegChoice, capacity: Capacity) -> Result<(Ebpf, Leg, String), ProbeError> {
-    let bytes =
-        fs::read(VMLINUX).map_err(|error| ProbeError::NoBtf { path: VMLINUX.to_owned(), reason: error.to_string() })?;
-    let layout = Layout::parse(&bytes)?;
-    let btf = Btf::parse(&bytes, Endianness::default())
-        .map_err(|error| ProbeError::NoBtf { path: VMLINUX.to_owned(), reason: chain(&error) })?;
-    let facts = KernelFacts::of_this_machine(&layout);
-    let candidates = candidates(choice, &facts).map_err(|reasons| match choice {
-        LegChoice::Tracepoint if !facts.syscall_tracepoints => ProbeError::NoTracefs,
-        _ => ProbeError::NoLeg(reasons),
-    })?;
-    let kernel = Kernel { layout, btf, facts, fetch: kfunc::has_fetch() };
-    let mut refused: Option<(Leg, ProbeError)> = None;
-    for candidate in candidates {
-        match attach_candidate(&kernel, &candidate, capacity) {
-            Ok((ebpf, note)) => {
-                let note = format!("{note}{}", leg::warning(candidate.leg, &kernel.facts));
-                return Ok((ebpf, candidate.leg, reason(&candidate, refused.as_ref(), &note)));
-            }
-            // What is forbidden to one leg is forbidden to the others, but for trampolines, which lockdown forbids alone.
-            Err(error @ (ProbeError::NotPermitted { .. } | ProbeError::NoBpf(_))) if candidate.leg != Leg::Fexit => {
-                return Err(error);
-            }
-            Err(error) => {
-                tracing::debug!(leg = %candidate.leg, %error, "refused");
-                refused = Some(refused.unwrap_or((candidate.leg, error)));
-            }
-        }
+impl Kernel {
+    fn of_this_machine() -> Result<Self, ProbeError> {
+        let bytes = fs::read(VMLINUX)
+            .map_err(|error| ProbeError::NoBtf { path: VMLINUX.to_owned(), reason: error.to_string() })?;
+        let layout = Layout::parse(&bytes)?;
+        let types = cut_down::types(&layout)?;
+        let facts = KernelFacts::of_this_machine(&layout);
+        Ok(Self { layout, types, facts, fetch: kfunc::has_fetch() })
     }
-    Err(refused.map_or_else(|| ProbeError::NoLeg(String::new()), |(_, error)| error))
 }
 
-fn attach_candidate(kernel: &Kernel, candidate: &Candidate, capacity: Capacity) -> Result<(Ebpf, String), ProbeError> {
-    let features = kernel::features(&kernel.layout, candidate.leg, &kernel.facts, kernel.fetch);
-    let mut ebpf = load(kernel, &features, capacity)?;
-    load_resolver(&mut ebpf, &kernel.btf)?;
-    let note = attach::attach(&mut ebpf, &kernel.layout, &kernel.btf, candidate.leg)?;
-    Ok((ebpf, note))
+pub(super) fn attach(choice: LegChoice, capacity: Capacity) -> Result<(Ebpf, Leg, String), ProbeError> {
+    let loader = thread::Builder::new().spawn(bare_loader);
+    let kernel = Kernel::of_this_machine()?;
+    let candidates = candidates(choice, &kernel.facts).map_err(|reasons| match choice {
+        LegChoice::Tracepoint if !kernel.facts.syscall_tracepoints => ProbeError::NoTracefs,
+        _ => ProbeError::NoLeg(reasons),
+    })?;
+    let constants = Constants::of(&kernel)?;
+    let features: Vec<Features> = candidates
+        .iter()
+        .map(|candidate| kernel::features(&kernel.layout, candidate.leg, &kernel.facts, kernel.fetch))
+        .collect();
+    let loader = loader.ok().and_then(|thread| thread.join().ok());
+    let mut loader = constants.given_to(loader.unwrap_or_else(bare_loader), capacity);
+    let object = kfunc::link(OBJECT, &kernel.layout, kernel.fetch);
+    let mut refused: Option<(Leg, ProbeError)> = None;
+    // What the leg before has made and not used.
+    let mut made: Option<(&Features, Ebpf)> = None;
+    for (candidate, features) in candidates.iter().zip(&features) {
+        let same = made.take().filter(|(made_for, _)| *made_for == features);
+        let result = match same {
+            Some((_, ebpf)) => Ok(ebpf),
+            None => load(&mut loader, &object, features, &kernel.types, capacity),
+        };
+        let error = match result {
+            Ok(mut ebpf) => match attach::attach(&mut ebpf, &kernel.layout, &kernel.types, candidate.leg) {
+                Ok(note) => {
+                    let note = format!("{note}{}", leg::warning(candidate.leg, &kernel.facts));
+                    return Ok((ebpf, candidate.leg, reason(candidate, refused.as_ref(), &note)));
+                }
+                Err(error) => {
+                    made = is_unused(&ebpf).then_some((features, ebpf));
+                    error
+                }
+            },
+            Err(error) => error,
+        };
+        // What is forbidden to one leg is forbidden to the others, but for trampolines, which lockdown forbids alone.
+        let is_forbidden = matches!(error, ProbeError::NotPermitted { .. } | ProbeError::NoBpf(_));
+        if is_forbidden && candidate.leg != Leg::Fexit {
+            return Err(error);
+        }
+        tracing::debug!(leg = %candidate.leg, %error, "refused");
+        refused = Some(refused.unwrap_or((candidate.leg, error)));
+    }
+    Err(refused.map_or_else(|| ProbeError::NoLeg(String::new()), |(_, error)| error))
 }
 
 fn reason(candidate: &Candidate, refused: Option<&(Leg, ProbeError)>, note: &str) -> String {
@@ -81,38 +104,74 @@ fn reason(candidate: &Candidate, refused: Option<&(Leg, ProbeError)>, note: &str
     }
 }
 
-/// Creates the maps; no program is loaded yet.
-fn load(kernel: &Kernel, features: &Features, capacity: Capacity) -> Result<Ebpf, ProbeError> {
-    let targets = u32::from(capacity.targets.max(1));
-    let offsets = kernel.layout.offsets()?;
-    let (native, compat) = syscall_tables()?;
-    let results = SYSCALLS_U32 * RESULTS_PER_SYSCALL;
-    let object = kfunc::link(OBJECT, &kernel.layout, kernel.fetch);
-    let mut ebpf = EbpfLoader::new()
-        .btf(Some(&kernel.btf))
-        .override_global("OFFSETS", &offsets, true)
+/// Whether no program is loaded but the one that every leg has: then nothing is attached, either.
+fn is_unused(ebpf: &Ebpf) -> bool {
+    ebpf.programs().all(|(name, program)| name == RESOLVER || program.fd().is_err())
+}
+
+/// A loader that relocates nothing: the program has no relocations by type. aya reads all of the kernel's types to make one,
+/// which takes longer than everything else that is prepared; it finds out what the kernel can meanwhile, too.
+fn bare_loader() -> EbpfLoader<'static> {
+    let mut loader = EbpfLoader::new();
+    loader.btf(None);
+    let _ = aya::features();
+    loader
+}
+
+/// The program's constants that all legs have.
+struct Constants {
+    offsets: Offsets,
+    native: SyscallTable,
+    compat: SyscallTable,
+}
+
+impl Constants {
+    fn of(kernel: &Kernel) -> Result<Self, ProbeError> {
+        let (native, compat) = syscall_tables()?;
+        Ok(Self { offsets: kernel.layout.offsets()?, native, compat })
+    }
+
+    /// The loader with these and with the sizes of the maps.
+    fn given_to<'a>(&'a self, mut loader: EbpfLoader<'a>, capacity: Capacity) -> EbpfLoader<'a> {
+        let targets = u32::from(capacity.targets.max(1));
+        loader
+            .override_global("OFFSETS", &self.offsets, true)
+            .override_global("NATIVE_CALLS", &self.native, true)
+            .override_global("COMPAT_CALLS", &self.compat, true)
+            .map_max_entries("TRANSFER_KEYS", capacity.transfers)
+            .map_max_entries("TRANSFERS", capacity.transfers)
+            .map_max_entries("FREE_TRANSFERS", capacity.transfers)
+            .map_max_entries("FILES", capacity.files)
+            .map_max_entries("FILE_COUNTS", capacity.files)
+            .map_max_entries("FREE_FILES", capacity.files)
+            .map_max_entries("DIRECTORIES", capacity.directories)
+            .map_max_entries("LISTENERS", targets * LISTENER_WORDS)
+            .map_max_entries("TRANSFERS_OTHER", targets * OTHER_PER_TARGET)
+            .map_max_entries("RESULTS", targets * SYSCALLS_U32 * RESULTS_PER_SYSCALL)
+            .map_max_entries("FILES_OTHER", targets)
+            .map_max_entries("COUNTERS", targets * COUNTERS);
+        loader
+    }
+}
+
+/// Creates the maps; no program is loaded yet but the one that every leg has.
+fn load<'a>(
+    loader: &mut EbpfLoader<'a>,
+    object: &[u8],
+    features: &'a Features,
+    types: &Btf,
+    capacity: Capacity,
+) -> Result<Ebpf, ProbeError> {
+    let mut ebpf = loader
         .override_global("FEATURES", features, true)
-        .override_global("NATIVE_CALLS", &native, true)
-        .override_global("COMPAT_CALLS", &compat, true)
-        .map_max_entries("TRANSFER_KEYS", capacity.transfers)
-        .map_max_entries("TRANSFERS", capacity.transfers)
-        .map_max_entries("FREE_TRANSFERS", capacity.transfers)
-        .map_max_entries("FILES", capacity.files)
-        .map_max_entries("FILE_COUNTS", capacity.files)
-        .map_max_entries("FREE_FILES", capacity.files)
-        .map_max_entries("DIRECTORIES", capacity.directories)
-        .map_max_entries("LISTENERS", targets * LISTENER_WORDS)
-        .map_max_entries("TRANSFERS_OTHER", targets * OTHER_PER_TARGET)
-        .map_max_entries("RESULTS", targets * results)
-        .map_max_entries("FILES_OTHER", targets)
-        .map_max_entries("COUNTERS", targets * COUNTERS)
-        .load(&object)
+        .load(object)
         .map_err(|error| ProbeError::from_bpf("create its maps", &error))?;
     places::begin(&mut ebpf)?;
     if features.fetch == 0 {
         Places::Transfers.give_all(&mut ebpf, capacity.transfers)?;
         Places::Files.give_all(&mut ebpf, capacity.files)?;
     }
+    load_resolver(&mut ebpf, types)?;
     Ok(ebpf)
 }
 
@@ -131,8 +190,8 @@ fn syscall_tables() -> Result<(SyscallTable, SyscallTable), ProbeError> {
 
 /// Makes ready what [`resolve`](super::resolve) asks, while the kernel's types are at hand.
 fn load_resolver(ebpf: &mut Ebpf, btf: &Btf) -> Result<(), ProbeError> {
-    let program: &mut Iter = program_mut(ebpf, "resolve_target")?;
-    program.load("task", btf).map_err(|error| load_error("resolve_target", &error))
+    let program: &mut Iter = program_mut(ebpf, RESOLVER)?;
+    program.load("task", btf).map_err(|error| load_error(RESOLVER, &error))
 }
 
 pub(super) fn program_mut<'a, P>(ebpf: &'a mut Ebpf, name: &str) -> Result<&'a mut P, ProbeError>

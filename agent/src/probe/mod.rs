@@ -4,6 +4,7 @@
 mod attach;
 mod batch;
 mod btf;
+mod cut_down;
 mod error;
 mod evict;
 mod files;

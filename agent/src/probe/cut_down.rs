@@ -62,7 +62,7 @@ mod tests {
             assert_eq!(few.id_of(name, *kind), id, "{name}");
             id.is_some()
         });
-        assert!(found.count() > 2);
+        assert!(found.count() > 1);
         assert_eq!(few.id_of("task_struct", Kind::Struct), None);
         types(&whole).unwrap();
     }

@@ -38,16 +38,23 @@ fn tracepoint_sys_exit(ctx: TracePointContext) -> u32 {
     0
 }
 
-/// Leg `fexit`: the end of one of the kernel's functions that are system calls, such as `__x64_sys_read(const struct
-/// pt_regs *regs)`. It is loaded once, for the first of them; the others jump here.
-#[fexit(function = "__x64_sys_read")]
-#[inline(always)]
-fn fexit_main(ctx: FExitContext) -> i32 {
-    let regs: *const u8 = ctx.arg(0);
-    let ret: i64 = ctx.arg(1);
-    preempt::alone(|| on_exit(ret, || regs));
-    0
+macro_rules! fexit_whole {
+    ($($name:ident)*) => { $(
+        /// Leg `fexit`: the end of one of the kernel's functions that are system calls, such as `__x64_sys_read(const struct
+        /// pt_regs *regs)`.
+        #[fexit(function = "__x64_sys_read")]
+        #[inline(always)]
+        fn $name(ctx: FExitContext) -> i32 {
+            let regs: *const u8 = ctx.arg(0);
+            let ret: i64 = ctx.arg(1);
+            preempt::alone(|| on_exit(ret, || regs));
+            0
+        }
+    )* };
 }
+// `fexit_main` is loaded once, for the first of those functions; the others jump there. From Linux 6.1 on that is allowed
+// only between functions of one prototype, to the letter: agent_ebpf::features::FEXIT_ALONE more for those of another.
+fexit_whole! { fexit_main fexit_alone_0 fexit_alone_1 }
 
 macro_rules! fexit_stubs {
     ($($name:ident)*) => { $(

@@ -1,6 +1,11 @@
 //! From programs to hooks: each leg's own way.
 
-use agent_ebpf::{Syscall, features::FEXIT_STUBS};
+use std::collections::BTreeMap;
+
+use agent_ebpf::{
+    Syscall,
+    features::{FEXIT_ALONE, FEXIT_STUBS},
+};
 use aya::{
     Btf, Ebpf,
     maps::ProgramArray,
@@ -57,22 +62,39 @@ fn fexit(ebpf: &mut Ebpf, layout: &Layout, btf: &Btf) -> Result<Vec<String>, Pro
     const MAIN: &str = "fexit_main";
     let (functions, missing): (Vec<_>, Vec<_>) =
         calls().map(syscall_function).partition(|function| layout.has_function(function));
-    let Some((first, others)) = functions.split_first() else { return Err(no_function(&missing)) };
+    let (alike, alone) = by_prototype(functions, |function| layout.prototype(function));
+    let Some((first, others)) = alike.split_first() else { return Err(no_function(&missing)) };
     let main: &mut FExit = program_mut(ebpf, MAIN)?;
     main.load(first, btf).map_err(|error| load_error(MAIN, &error))?;
     let descriptor = main.fd().and_then(|fd| fd.try_clone().map_err(Into::into));
     let descriptor = descriptor.map_err(|error| ProbeError::failed("use the program fexit_main", &error))?;
     let mut programs: ProgramArray<_> = map_mut(ebpf, "PROGRAMS")?;
     programs.set(0, &descriptor, 0).map_err(|error| ProbeError::from_bpf("use the map PROGRAMS", &error))?;
-    // The first one last: until then its program is only jumped to.
-    for (stub, function) in (0..FEXIT_STUBS).map(|stub| format!("fexit_{stub:02}")).zip(others) {
-        let program: &mut FExit = program_mut(ebpf, &stub)?;
+    let stubs = (0..FEXIT_STUBS).map(|stub| format!("fexit_{stub:02}")).zip(others);
+    let whole = (0..FEXIT_ALONE).map(|program| format!("fexit_alone_{program}")).zip(&alone);
+    if let Some(unhooked) = others.get(FEXIT_STUBS).or(alone.get(FEXIT_ALONE)) {
+        let reason = format!("it is one more than {FEXIT_STUBS} of one prototype and {FEXIT_ALONE} of others");
+        return Err(ProbeError::NoTrampoline { function: unhooked.clone(), reason });
+    }
+    for (program, function) in stubs.chain(whole) {
+        let program: &mut FExit = program_mut(ebpf, &program)?;
         program.load(function, btf).map_err(|error| ProbeError::from_trampoline(function, &error))?;
         program.attach().map_err(|error| ProbeError::from_trampoline(function, &error))?;
     }
+    // The first one last: until then its program is only jumped to.
     let main: &mut FExit = program_mut(ebpf, MAIN)?;
     main.attach().map_err(|error| ProbeError::from_trampoline(first, &error))?;
     Ok(missing)
+}
+
+/// Functions in two parts: those of the prototype that most of them have, and the rest.
+fn by_prototype(functions: Vec<String>, prototype: impl Fn(&str) -> Option<u32>) -> (Vec<String>, Vec<String>) {
+    let mut counts = BTreeMap::new();
+    for function in &functions {
+        *counts.entry(prototype(function)).or_insert(0) += 1;
+    }
+    let most = counts.into_iter().max_by_key(|(_, count)| *count).and_then(|(prototype, _)| prototype);
+    functions.into_iter().partition(|function| prototype(function) == most)
 }
 
 fn no_function(names: &[String]) -> ProbeError {
@@ -95,4 +117,24 @@ fn calls() -> impl Iterator<Item = &'static str> {
             other => other.name(),
         })
         .chain(["listen", "io_uring_enter"])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn functions_of_the_commonest_prototype_share_a_program() {
+        let names = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>();
+        let prototype = |name: &str| Some(if name.starts_with("odd") { 7 } else { 9 });
+        let (alike, alone) = by_prototype(names(&["odd_1", "read", "write", "odd_2", "listen"]), prototype);
+        assert_eq!(alike, names(&["read", "write", "listen"]));
+        assert_eq!(alone, names(&["odd_1", "odd_2"]));
+        assert_eq!(by_prototype(Vec::new(), prototype), (Vec::new(), Vec::new()));
+    }
+
+    #[test]
+    fn every_call_can_have_a_hook() {
+        assert!(calls().count() <= FEXIT_STUBS + 1);
+    }
 }

@@ -132,6 +132,11 @@ impl Btf {
         strings.split(|byte| *byte == 0).next()
     }
 
+    /// The number of a function's prototype.
+    pub(super) fn prototype(&self, function: &str) -> Option<u32> {
+        Some(self.get(self.id(function, Kind::Func)?)?.size_or_type)
+    }
+
     /// Size of a structure, in bytes.
     pub(super) fn size(&self, structure: &str) -> Option<u32> {
         Some(self.get(self.id(structure, Kind::Struct)?)?.size_or_type)

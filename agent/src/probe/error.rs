@@ -111,11 +111,6 @@ impl ProbeError {
             Some(libc::EPERM | libc::EACCES) => return Self::from_bpf(format!("attach to {function}"), error),
             // include/linux/errno.h, ENOTSUPP: arm64 before Linux 6.4 or so has no direct calls in ftrace.
             Some(524) => "this kernel has no such hooks on this architecture".to_owned(),
-            // kernel/bpf/core.c, __bpf_prog_map_compatible: since 2024 programs only jump to those whose functions have the
-            // same prototype, to the name of its argument.
-            Some(libc::EINVAL) => {
-                "its prototype is another than the other calls' in this kernel's type information".to_owned()
-            }
             _ => chain(error),
         };
         Self::NoTrampoline { function: function.to_owned(), reason }
@@ -188,7 +183,7 @@ mod tests {
     #[test]
     fn what_the_kernel_says_of_a_trampoline_is_told_apart() {
         let of = |code| ProbeError::from_trampoline("__x64_sys_read", &io::Error::from_raw_os_error(code));
-        for (code, word) in [(524, "no such hooks"), (libc::EINVAL, "prototype"), (libc::EBUSY, "busy")] {
+        for (code, word) in [(524, "no such hooks"), (libc::EBUSY, "busy")] {
             let error = of(code).to_string();
             assert!(
                 error.contains("__x64_sys_read") && error.contains(word) && error.contains("--attach raw"),

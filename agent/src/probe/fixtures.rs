@@ -3,7 +3,7 @@
 
 use agent_ebpf::Offsets;
 
-use super::{KernelFacts, Layout, Leg, LegChoice, Preemption, candidates};
+use super::{KernelFacts, Layout, Leg, LegChoice, Preemption, candidates, kernel};
 
 /// Debian's kernels, cut down by `cargo xtask kernels --fixtures`.
 macro_rules! kernel {
@@ -24,6 +24,21 @@ fn every_offset_is_found_in_each_kernel() {
         assert_eq!(these.sock_family, 16);
         assert_ne!((these.id_file, these.id_inode, these.id_socket), (0, 0, 0));
     }
+}
+
+#[test]
+fn the_run_queue_is_asked_where_it_can_be_and_nothing_preempts() {
+    let run_queue = |layout: &Layout, version, preemption| {
+        let facts = KernelFacts { preemption, version, ..KernelFacts::of_types(layout) };
+        kernel::features(layout, Leg::Raw, &facts, true).run_queue == 1
+    };
+    use Preemption::{Never, Possible};
+    // Without bpf_rdonly_cast (Linux 6.2) what a run queue holds can't be loaded.
+    assert!(!run_queue(&kernel!("5.10-amd64"), (5, 10), Never) && !run_queue(&kernel!("6.1-amd64"), (6, 1), Never));
+    let newest = kernel!("newest-amd64");
+    assert!(run_queue(&kernel!("6.12-amd64"), (6, 12), Possible) && run_queue(&newest, (7, 3), Never));
+    // This one can forbid preemption.
+    assert!(run_queue(&newest, (7, 3), Possible));
 }
 
 #[test]

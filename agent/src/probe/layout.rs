@@ -41,6 +41,12 @@ impl Layout {
         self.types.id(name, kind)
     }
 
+    /// The number of the prototype of the function of this name: functions that differ only in a parameter's name differ in
+    /// this.
+    pub(super) fn prototype(&self, function: &str) -> Option<u32> {
+        self.types.prototype(function)
+    }
+
     /// Whether there is a raw tracepoint of this name.
     #[must_use]
     pub fn has_tracepoint(&self, name: &str) -> bool {

@@ -17,8 +17,11 @@ use crate::command::root;
 const FOLDER: &str = "agent/src/probe/fixtures";
 
 /// Structures, with the members that are looked at (agent/src/probe/layout.rs).
-const MEMBERS: [(&str, &[&str]); 19] = [
-    ("task_struct", &["tgid", "pid", "group_leader", "start_boottime", "thread_pid", "files", "thread_info"]),
+const MEMBERS: [(&str, &[&str]); 22] = [
+    ("task_struct", &["tgid", "pid", "group_leader", "start_boottime", "thread_pid", "files", "thread_info", "se"]),
+    ("sched_entity", &["cfs_rq"]),
+    ("cfs_rq", &["rq"]),
+    ("rq", &["curr"]),
     ("thread_info", &["status", "flags"]),
     ("pid", &["level", "numbers"]),
     ("upid", &["nr"]),

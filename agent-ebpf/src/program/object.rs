@@ -13,6 +13,9 @@ const S_IFMT: u16 = 0o170_000;
 const S_IFIFO: u16 = 0o010_000;
 const S_IFREG: u16 = 0o100_000;
 const S_IFSOCK: u16 = 0o140_000;
+/// Mode of the inodes of eventfd, timerfd, inotify and the like (fs/libfs.c, `alloc_anon_inode`). A JVM wakes its selectors
+/// through an eventfd, thousands of times a minute.
+const ANONYMOUS: u16 = 0o600;
 // include/linux/socket.h
 const AF_UNIX: u16 = 1;
 const AF_INET: u16 = 2;
@@ -70,15 +73,16 @@ impl Object {
     #[inline(always)]
     fn identify(&mut self, file: *const u8, target: u32) -> Option<()> {
         let inode = far::<*const u8>(file, offset!(file_inode))?;
-        match far::<u16>(inode, offset!(inode_mode))? & S_IFMT {
+        let mode = far::<u16>(inode, offset!(inode_mode))?;
+        match mode & S_IFMT {
             S_IFREG => {
                 self.inode = inode_key(inode)?;
                 self.kind = Endpoint::File;
             }
             S_IFSOCK => self.identify_socket(file, target)?,
             S_IFIFO => self.kind = Endpoint::Pipe,
-            // No inode is without a kind: the descriptor's memory is another's by now.
-            0 => return None,
+            // No other inode is without a kind: the descriptor's memory is another's by now.
+            0 if mode != ANONYMOUS => return None,
             _ => self.kind = Endpoint::Other,
         }
         self.unknown = false;

@@ -240,7 +240,7 @@ fn millions_of_calls_as_fast_as_they_can_be_made() {
 fn the_32_bit_table() {
     let (whole, native): (Vec<_>, Vec<_>) = LEGS.iter().partition(|leg| **leg == LegChoice::Raw);
     for (_, snapshot) in exact(Plan::Compat, &whole) {
-        assert!(snapshot.counter(agent_ebpf::Counter::Compat) > 10);
+        assert!(snapshot.counter(Counter::Compat) > 10);
     }
     // The kernel's system-call tracepoints leave 32-bit calls out (ARCH_TRACE_IGNORE_COMPAT_SYSCALLS), and other functions
     // than those that `fexit` hooks answer them: these legs see none of them, and take none for another call.
@@ -255,7 +255,7 @@ fn the_32_bit_table() {
 fn io_uring_is_noticed_and_not_counted() {
     for (ledger, snapshot) in exact(Plan::IoUring, &LEGS) {
         assert_eq!(ledger.transfers, []);
-        assert_eq!(snapshot.counter(agent_ebpf::Counter::IoUringEnters), 5);
+        assert_eq!(snapshot.counter(Counter::IoUringEnters), 5);
     }
 }
 

@@ -9,6 +9,7 @@ compile_error!("zctrace watches Linux system calls through eBPF: build it for a 
 pub mod advice;
 pub mod cli;
 pub mod command;
+pub mod cpu;
 pub mod discover;
 pub mod doctor;
 pub mod error;

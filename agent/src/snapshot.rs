@@ -6,6 +6,8 @@ use std::{collections::BTreeMap, sync::Arc};
 use agent_ebpf::{Counter, Endpoint, FileBytes, InodeKey, SIZE_BUCKETS, Syscall, Tally};
 use serde::{Deserialize, Serialize};
 
+use crate::cpu::Cpu;
+
 /// Everything counted for one target since it is watched, or, as a difference, in one window.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Snapshot {
@@ -26,6 +28,9 @@ pub struct Snapshot {
     /// `sendfile` calls into sockets that the kernel refused, by port: a listener's, or one of the contract's `PORT_*` values.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub refused: BTreeMap<u32, u64>,
+    /// Processor time; `None` where it was not looked at.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cpu: Option<Cpu>,
     /// System calls of the whole host for which the kernel did not run the program, since it is loaded: at most so many of
     /// the target's are missing.
     #[serde(default, skip_serializing_if = "is_zero")]
@@ -136,6 +141,9 @@ pub struct Sent {
     pub carried: u64,
     /// What those threads then sent: with TLS, more than they had read.
     pub copied: u64,
+    /// Calls that read what they carried.
+    #[serde(default)]
+    pub read_calls: u64,
 }
 
 impl Sent {
@@ -144,6 +152,7 @@ impl Sent {
             zero_copy: self.zero_copy - before.zero_copy,
             carried: self.carried - before.carried,
             copied: self.copied - before.copied,
+            read_calls: self.read_calls - before.read_calls,
         }
     }
 }
@@ -153,6 +162,7 @@ impl std::ops::AddAssign for Sent {
         self.zero_copy += more.zero_copy;
         self.carried += more.carried;
         self.copied += more.copied;
+        self.read_calls += more.read_calls;
     }
 }
 
@@ -313,6 +323,7 @@ impl Snapshot {
                 .map(|(port, now)| (*port, now - earlier.refused.get(port).copied().unwrap_or(0)))
                 .filter(|(_, calls)| *calls > 0)
                 .collect(),
+            cpu: self.cpu.as_ref().map(|now| earlier.cpu.as_ref().map_or_else(|| now.clone(), |cpu| now.since(cpu))),
         }
     }
 
@@ -368,6 +379,9 @@ impl Snapshot {
         for (port, calls) in &other.refused {
             *self.refused.entry(*port).or_default() += calls;
         }
+        if let Some(theirs) = &other.cpu {
+            self.cpu.get_or_insert_default().add(theirs);
+        }
         self
     }
 
@@ -381,6 +395,7 @@ impl Snapshot {
             files_other: self.files_other,
             counters: self.counters.clone(),
             refused: self.refused.clone(),
+            cpu: self.cpu.clone(),
             ..Self::default()
         }
     }

@@ -159,6 +159,8 @@ fn a_real_broker_is_counted_as_the_kernel_and_the_clients_count() {
         assert_like_the_kernel(&report, before, after);
         assert_like_the_clients(&report, &traffic);
         assert_topics(&report, &broker, &topic);
+        assert_why(&report, &topic);
+        assert_cost(&report);
     }
     assert_nothing_left();
 }
@@ -213,6 +215,57 @@ fn assert_topics(report: &Value, broker: &Broker, topic: &str) {
         let read = sum(field);
         assert!(read >= segments && read <= segments + segments / 50, "{field}: {read} of {segments}");
     }
+}
+
+/// Whose data left by which listener and why: the margins are the totals, and both listeners have their reason.
+fn assert_why(report: &Value, topic: &str) {
+    for listener in report["listeners"].as_array().unwrap() {
+        let sum = |list: &str, field: &str| -> u64 {
+            listener[list].as_array().unwrap().iter().map(|part| number(&part[field])).sum()
+        };
+        assert_eq!(sum("flows", "zero_copy_bytes"), number(&listener["zero_copy_bytes"]), "{listener:#}");
+        assert_eq!(sum("flows", "copied_bytes"), number(&listener["copied_bytes"]), "{listener:#}");
+        assert_eq!(sum("reasons", "bytes"), number(&listener["copied_bytes"]), "{listener:#}");
+    }
+    let of_topic = |listener: &Value, field: &str| -> u64 {
+        let flows = listener["flows"].as_array().unwrap().iter().filter(|flow| flow["topic"] == topic);
+        flows.map(|flow| number(&flow[field])).sum()
+    };
+    let topic_sum = |field: &str| -> u64 {
+        let topics = report["topics"].as_array().unwrap().iter().filter(|entry| entry["topic"] == topic);
+        topics.map(|entry| number(&entry[field])).sum()
+    };
+    let (plain, ssl) = (listener(report, "PLAINTEXT"), listener(report, "SSL"));
+    assert_eq!(plain["reasons"][0]["code"], "headers");
+    assert_eq!(plain["reasons"].as_array().unwrap().len(), 1, "{:#}", plain["reasons"]);
+    assert_eq!(ssl["reasons"][0]["code"], "tls");
+    assert_eq!(ssl["reasons"].as_array().unwrap().len(), 1, "{:#}", ssl["reasons"]);
+    // One topic was read, once by each listener: what left of it is what was read of it.
+    assert_eq!(of_topic(plain, "zero_copy_bytes"), topic_sum("zero_copy_read_bytes"));
+    // Other threads read a little of it, headers of batches, and send nothing.
+    let (sent, read) = (of_topic(ssl, "read_bytes"), topic_sum("copied_read_bytes"));
+    assert!(sent <= read && sent >= read - read / 1000, "{sent} of {read}");
+    // TLS adds its records' headers and tags to what was read. What was sent beyond as many bytes as were read has no topic.
+    let (copied, read) = (of_topic(ssl, "copied_bytes"), of_topic(ssl, "read_bytes"));
+    assert!(copied > read - read / 50 && copied < read + read / 50, "{copied} of {read}");
+}
+
+/// Times are not known beforehand; that they are there, and are parts of the whole, is.
+fn assert_cost(report: &Value) {
+    let seconds = |cost: &Value| cost["user_seconds"].as_f64().unwrap() + cost["kernel_seconds"].as_f64().unwrap();
+    let process = seconds(&report["cost"]);
+    let mut listeners = 0.0;
+    for name in ["PLAINTEXT", "SSL"] {
+        let cost = &listener(report, name)["cost"];
+        assert!(number(&cost["threads"]) >= 1 && cost["shared_threads"] == 0, "{cost:#}");
+        assert!(seconds(cost) > 0.0, "{cost:#}");
+        listeners += seconds(cost);
+    }
+    let other = report["cost"]["other_seconds"].as_f64().unwrap();
+    assert!(listeners + other <= process + 0.01, "{listeners} and {other} of {process}");
+    // Without TLS the log is sent, headers are written and requests are read; with it, each 32 KiB is read and written, too.
+    let calls = |name: &str| listener(report, name)["cost"]["calls_per_gb"].as_f64().unwrap();
+    assert!(calls("SSL") > 2.0 * calls("PLAINTEXT"), "{} and {}", calls("SSL"), calls("PLAINTEXT"));
 }
 
 #[test]

@@ -12,17 +12,21 @@ use tokio::{
 
 use crate::{
     cli::{Output, Part, Watch},
+    cpu::{self, Account},
     error::{Error, Status},
     facts,
     output::{self, Bytes, Progress, Style},
     probe::{Capacity, Probe, Slot},
-    report::{self, Attach, Egress, EndedBy, Report, Window},
+    report::{self, Attach, Egress, EndedBy, Facts, Report, Window},
     snapshot::Snapshot,
     target::{self, Pidfd},
 };
 
 /// How often the progress line is made new. Reading the maps costs the target nothing.
 const PROGRESS: Duration = Duration::from_millis(250);
+
+/// How often threads are looked at: what one used since the last time is lost where it ends.
+const LOOK: Duration = Duration::from_secs(5);
 
 /// Watches the process that `options` names, and prints its summary.
 ///
@@ -73,10 +77,15 @@ async fn watch(pid: u32, options: &Watch) -> Result<Report, Error> {
     })?;
     let (start, started) = (SystemTime::now(), Instant::now());
     facts.problems.extend(unknown_listeners);
-    let ended_by = wait(&probe, slot, &pidfd, options.duration, &facts.target.name, started).await?;
+    let mut account = account(&probe, slot, proc, pid, &mut facts);
+    let ended_by = wait(&probe, slot, &pidfd, options.duration, &facts.target.name, started, account.as_mut()).await?;
     probe.stop(slot)?;
     let seconds = started.elapsed().as_secs_f64();
-    let delta = probe.snapshot(slot)?.since(&Snapshot::default());
+    if let Some(account) = &mut account {
+        account.look(|tids| probe.sends(slot, tids))?;
+    }
+    let mut delta = probe.snapshot(slot)?.since(&Snapshot::default());
+    delta.cpu = account.map(|account| account.cpu().clone());
     if let Some(path) = &options.record {
         std::fs::write(path, serde_json::to_string(&delta)?)?;
     }
@@ -100,6 +109,12 @@ fn detached(probe: Probe) -> Attach {
     Attach { detach_seconds: Some(started.elapsed().as_secs_f64()), ..attach }
 }
 
+/// Begins to add up the processor time of the process; `None`, with a problem noted, where it can't be told.
+fn account(probe: &Probe, slot: Slot, proc: &Path, pid: u32, facts: &mut Facts) -> Option<Account> {
+    let account = cpu::begin(probe, slot, proc, pid);
+    account.map_err(|problem| facts.problems.push(problem.to_string())).ok()
+}
+
 async fn wait(
     probe: &Probe,
     slot: Slot,
@@ -107,12 +122,15 @@ async fn wait(
     duration: Option<Duration>,
     name: &str,
     started: Instant,
+    mut account: Option<&mut Account>,
 ) -> Result<EndedBy, Error> {
     let signals = |kind| signal(kind).map_err(|error| Error::Other(format!("signals can't be waited for: {error}")));
     let (mut interrupt, mut terminate) = (signals(SignalKind::interrupt())?, signals(SignalKind::terminate())?);
     let progress = Progress::start(duration, name);
     let mut tick = interval(PROGRESS);
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut look = interval(LOOK);
+    look.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let over = sleep(duration.unwrap_or(Duration::MAX));
     tokio::pin!(over);
     let ended_by = loop {
@@ -122,6 +140,11 @@ async fn wait(
             _ = interrupt.recv() => break EndedBy::Signal,
             _ = terminate.recv() => break EndedBy::Signal,
             () = &mut over => break EndedBy::Duration,
+            _ = look.tick(), if account.is_some() => {
+                if let Some(account) = &mut account {
+                    account.look(|tids| probe.sends(slot, tids))?;
+                }
+            }
             _ = tick.tick(), if progress.is_shown() => {
                 progress.update(started.elapsed(), &egress(&probe.transfers(slot)?));
             }

@@ -19,6 +19,7 @@ pub use window::Key;
 pub(crate) use window::key;
 
 use crate::{
+    cpu::{self, Account},
     facts,
     machine::{Machine, Subject},
     probe::{FileCount, Probe, ProbeError, Slot, Usage},
@@ -104,6 +105,8 @@ struct Member {
     surroundings: Surroundings,
     series: Series,
     reasons: Reasons,
+    /// Processor time of the process that runs.
+    account: Option<Account>,
     lately: Lately,
     since: SystemTime,
     started: Instant,
@@ -163,6 +166,8 @@ impl Fleet {
             })
         })?;
         facts.problems.extend(problem);
+        let account = cpu::begin(&self.probe, slot, &self.proc, pid);
+        let account = account.map_err(|problem| facts.problems.push(problem.to_string())).ok();
         if self.limits.machine {
             facts::look_at_machine(&self.proc, &mut facts);
         }
@@ -184,12 +189,13 @@ impl Fleet {
             surroundings: Surroundings::default(),
             series: Series::new(limits.topics.clone(), limits.listeners),
             reasons: Reasons::default(),
+            account: None,
             lately: Lately::new(limits.window),
             since: SystemTime::now(),
             started: Instant::now(),
             ended: None,
         });
-        (member.facts, member.life) = (facts, Some((slot, pid)));
+        (member.facts, member.life, member.account) = (facts, Some((slot, pid)), account);
         member.surroundings = surroundings(&self.proc, pid);
         member.processes += 1;
         member.ended = None;
@@ -248,7 +254,8 @@ impl Fleet {
         let Some(member) = self.members.get_mut(name) else { return Ok(()) };
         let Some((slot, pid)) = member.life else { return Ok(()) };
         self.probe.stop(slot)?;
-        let last = self.probe.snapshot(slot)?;
+        let mut last = self.probe.snapshot(slot)?;
+        last.cpu = member.account.take().map(|account| account.cpu().clone());
         member.past = past::fold(&std::mem::take(&mut member.past).plus(&last));
         (member.life, member.present) = (None, Snapshot::default());
         member.ended = Some(Instant::now());
@@ -363,9 +370,21 @@ impl Fleet {
         let now = Instant::now();
         let lives = self.members.values_mut().filter_map(|member| Some((member.life?.0, &mut member.present)));
         self.usage = self.probe.read(&mut lives.collect::<Vec<_>>())?;
+        self.look_at_threads()?;
         let attach = facts::attach(&self.probe);
         for (name, member) in &mut self.members {
             member.look(name, attach.clone(), now);
+        }
+        Ok(())
+    }
+
+    /// Adds up the processor time that the targets' threads used since the last time.
+    fn look_at_threads(&mut self) -> Result<(), ProbeError> {
+        for member in self.members.values_mut() {
+            if let (Some((slot, _)), Some(account)) = (member.life, &mut member.account) {
+                account.look(|tids| self.probe.sends(slot, tids))?;
+                member.present.cpu = Some(account.cpu().clone());
+            }
         }
         Ok(())
     }
@@ -381,6 +400,7 @@ impl Fleet {
     /// What the kernel said.
     pub fn sample(&mut self) -> Result<(), ProbeError> {
         let now = Instant::now();
+        self.look_at_threads()?;
         let slots: Vec<Slot> = self.members.values().filter_map(|member| Some(member.life?.0)).collect();
         let mut lives = self.probe.transfers_of(&slots)?.into_iter();
         for member in self.members.values_mut() {

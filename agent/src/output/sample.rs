@@ -1,8 +1,9 @@
 //! A Report with everything in it that one can hold, for the tests of every output.
 
 use crate::report::{
-    Attach, DATAGRAM, Egress, EmptyCount, EndedBy, ErrorCount, FileTraffic, Flow, KafkaTarget, Listener, LocalPort,
-    Lost, Note, OTHER, OUTBOUND, Reason, Report, SCHEMA_VERSION, Setting, SizeBucket, Target, Topic, Transfer, Window,
+    Attach, Cost, DATAGRAM, Egress, EmptyCount, EndedBy, ErrorCount, Estimate, FileTraffic, Flow, KafkaTarget,
+    Listener, LocalPort, Lost, Note, OTHER, OUTBOUND, ProcessCost, Reason, Report, SCHEMA_VERSION, Setting, SizeBucket,
+    Target, Topic, Transfer, Window,
 };
 use crate::{
     advice::Advice,
@@ -248,6 +249,7 @@ pub(super) fn broker() -> Report {
             file(Some("orders-0"), "00000000000000000000.timeindex", Some(1_312_010), [0, 0, 24_576]),
             file(Some("a"), "recovery-point-offset-checkpoint.tmp", Some(1_312_002), [0, 0, 812]),
         ],
+        cost: None,
         unsent_read_bytes: 0,
         lost: Lost::default(),
         machine: None,
@@ -276,7 +278,37 @@ pub(super) fn broker() -> Report {
         &[("headers", "Response headers and answers of the protocol: writes below 16 KiB of no file's data.")],
         &[("none", [0, 81_920, 0])],
     );
+    report.listeners[0].cost = Some(cost(3, [1.31, 2.07], 4_455 + 650 + 23_391, report.listeners[0].egress));
+    report.listeners[1].cost = Some(cost(3, [6.14, 3.96], 94_000 + 35_410 + 3_900, report.listeners[1].egress));
+    report.cost = Some(ProcessCost {
+        user_seconds: 11.02,
+        kernel_seconds: 7.91,
+        other_seconds: 5.45,
+        estimates: Vec::new(),
+        no_estimate: Some(
+            "No listener sent 100 MB by zero copy and took in little, so there is no price to compare with.".to_owned(),
+        ),
+    });
     report
+}
+
+#[allow(clippy::cast_precision_loss)]
+fn cost(threads: u64, [user_seconds, kernel_seconds]: [f64; 2], calls: u64, egress: Egress) -> Cost {
+    let gigabytes = egress.egress_bytes as f64 / 1e9;
+    Cost {
+        threads,
+        shared_threads: 0,
+        user_seconds,
+        kernel_seconds,
+        uncertainty_seconds: 0.03,
+        split_uncertainty_seconds: 0.32,
+        share_of_process: Some((user_seconds + kernel_seconds) / 18.93),
+        user_seconds_per_gb: Some(user_seconds / gigabytes),
+        kernel_seconds_per_gb: Some(kernel_seconds / gigabytes),
+        calls,
+        calls_per_gb: Some(calls as f64 / gigabytes),
+        copies_per_byte: egress.copy_amplification.map(|moved| 2.0 + moved),
+    }
 }
 
 /// The same with everything that is not there on an ordinary day: what cannot be told, was lost, or is no Kafka broker's.
@@ -324,6 +356,22 @@ pub(super) fn everything() -> Report {
         .extend((0..12).map(|i| file(Some("kafka-logs"), &format!("file-{i}.tmp"), Some(77 + i), [0, 13, 100 - i])));
     report.files.push(file(None, "cut-off-from-its-directory", Some(9), [0, 7, 0]));
     report.files.insert(0, file(None, OTHER, None, [4096, 8_388_608, 0]));
+    report.cost = report.cost.map(|cost| ProcessCost {
+        estimates: vec![Estimate {
+            port: 9093,
+            reference_port: 9092,
+            seconds: 10.1,
+            zero_copy_seconds: 3.09,
+            zero_copy_seconds_low: 3.06,
+            zero_copy_seconds_high: 3.12,
+            user_seconds_per_gb: 4.86,
+            kernel_seconds_per_gb: 2.03,
+            uncertainty_seconds_per_gb: 0.42,
+            method: "Processor time of the network threads of each listener for each byte that left.",
+        }],
+        no_estimate: None,
+        ..cost
+    });
     report.unsent_read_bytes = 32_768;
     report.listeners[3].flows.push(Flow {
         from: "files",
@@ -456,6 +504,7 @@ pub(super) fn idle() -> Report {
         total: egress(0, 0, 0, 0),
         topics: Vec::new(),
         files: Vec::new(),
+        cost: None,
         ..broker()
     }
 }

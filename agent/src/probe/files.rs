@@ -138,6 +138,7 @@ pub(super) fn add_entry(file: &mut File, port: u32, counts: &FileCounts) {
             zero_copy: bytes(FilePath::ZeroCopyRead),
             carried: bytes(FilePath::Carried),
             copied: bytes(FilePath::SentCopied),
+            read_calls: counts.paths[FilePath::Carried as usize].calls,
         };
         if sent != Sent::default() {
             file.sent.add(port, sent);

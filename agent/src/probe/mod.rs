@@ -21,9 +21,10 @@ mod read;
 mod release;
 mod resolve;
 mod targets;
+mod threads;
 
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeMap, BTreeSet},
     time::{Duration, Instant},
 };
 
@@ -252,6 +253,21 @@ impl Probe {
             Ok(Snapshot { transfers: kinds.transfers, refused: kinds.refused, other, ..Snapshot::default() })
         };
         numbers.into_iter().zip(transfers).map(with_other).collect()
+    }
+
+    /// How often each of these threads of a process sent from memory, by port; those that never did are left out. Thread ids are
+    /// the kernel's: see [`Self::is_called`].
+    ///
+    /// # Errors
+    /// What the kernel said.
+    pub fn sends(&self, slot: Slot, tids: &[u32]) -> Result<BTreeMap<u32, BTreeMap<u32, u64>>, ProbeError> {
+        threads::sends(&self.ebpf, slot.0, tids)
+    }
+
+    /// Whether the agent calls a process as the kernel does: not in a PID namespace of its own.
+    #[must_use]
+    pub fn is_called(&self, slot: Slot, pid: u32) -> bool {
+        self.targets.tgid(slot) == Some(pid)
     }
 
     /// The ports known as listeners' by now, those that the target opened while it was watched included.

@@ -51,6 +51,11 @@ impl Targets {
             .map_err(|error| ProbeError::from_bpf("change the table of targets", &error))
     }
 
+    /// The thread-group id of a process in the initial PID namespace.
+    pub(super) fn tgid(&self, slot: Slot) -> Option<u32> {
+        self.slots.get(usize::from(slot.0)).copied().flatten().map(|watched| watched.target.tgid)
+    }
+
     /// Makes a slot ready for another process.
     pub(super) fn free(&mut self, slot: Slot) {
         if let Some(watched) = self.slots.get_mut(usize::from(slot.0)) {

@@ -6,7 +6,7 @@ use agent_ebpf::{Counter, RESULT_RESTARTED, SIZE_BUCKETS};
 
 use super::{
     Attach, EmptyCount, ErrorCount, Facts, LocalPort, Lost, OTHER, Report, SCHEMA_VERSION, SizeBucket, Topic, Transfer,
-    Window, files::Tally, listeners, notes,
+    Window, cost, files::Tally, listeners, notes,
 };
 use crate::{
     advice::advise,
@@ -45,7 +45,9 @@ impl Builder {
             parts => Cow::Owned(parts.iter().fold(Snapshot::default(), |sum, part| sum.plus(&part.without_files()))),
         };
         let delta = &*sum;
-        let (listeners, total) = listeners::listeners(delta, facts, sent);
+        let calls = cost::calls(delta, &sent);
+        let (mut listeners, total) = listeners::listeners(delta, facts, sent);
+        cost::add(&mut listeners, delta.cpu.as_ref(), &calls);
         let mut report = Report {
             schema_version: SCHEMA_VERSION,
             target: facts.target.clone(),
@@ -54,6 +56,7 @@ impl Builder {
             transfers: transfers(delta),
             errors: errors(delta),
             empty: empty(delta),
+            cost: cost::process(&listeners, delta.cpu.as_ref()),
             listeners,
             total,
             topics,

@@ -185,7 +185,7 @@ impl Tally {
         let directory = self.directories.get(&file.directory).filter(|directory| directory.round == self.round);
         let sum = directory.and_then(|directory| directory.sum).filter(|_| is_segment(&file.name));
         let topic = sum.and_then(|sum| self.sums.get(sum as usize)).map(|sum| &sum.topic);
-        for (port, sent) in &file.sent {
+        for (port, sent) in file.sent.iter().filter(|_| !is_code(&file.name)) {
             *self.sent.entry((*port, topic.cloned())).or_default() += *sent;
         }
         match sum.and_then(|sum| self.sums.get_mut(sum as usize)) {
@@ -196,6 +196,11 @@ impl Tally {
             None => others.push(traffic(file, directory.map(|directory| &*directory.name))),
         }
     }
+}
+
+/// What a JVM loads classes from, on whatever thread first needs one: what that thread then sends is not from there.
+fn is_code(name: &str) -> bool {
+    [".jar", ".class", ".jmod", ".so"].iter().any(|end| name.ends_with(end)) || name == "modules"
 }
 
 impl Sum {

@@ -4,6 +4,7 @@
 //! call counts are exact integers. A number that could not be measured is `None` (`null`), and a [`Note`] says why.
 
 mod build;
+mod cost;
 mod errno;
 mod files;
 mod listeners;
@@ -14,6 +15,7 @@ use std::{collections::BTreeSet, sync::Arc};
 
 use agent_ebpf::{PORT_DATAGRAM, PORT_NONE, PORT_OUTBOUND};
 pub use build::{Builder, build};
+pub use cost::{Cost, Estimate, ProcessCost};
 pub use listeners::total_egress;
 use serde::Serialize;
 pub(crate) use why::{REASONS, Seen, reasons};
@@ -66,6 +68,8 @@ pub struct Report {
     pub machine: Option<Machine>,
     /// What could be better, with the evidence.
     pub advice: Vec<Advice>,
+    /// What sending cost, all together; `None` where processor time was not looked at.
+    pub cost: Option<ProcessCost>,
     /// File bytes that a thread read into memory and then read on in another file before it sent anything: they are in no
     /// listener's numbers. What cleans the log or reads it when the broker starts does that.
     pub unsent_read_bytes: u64,
@@ -266,6 +270,8 @@ pub struct Listener {
     pub reasons: Vec<Reason>,
     /// What left, by whose data it was, largest first. The sums are `zero_copy_bytes` and what came from memory.
     pub flows: Vec<Flow>,
+    /// What it cost; `None` where no thread was seen to send through it, or processor time was not looked at.
+    pub cost: Option<Cost>,
     /// What the reasons follow from.
     #[serde(skip)]
     pub(crate) seen: Seen,

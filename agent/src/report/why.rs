@@ -5,7 +5,7 @@
 //! | `tls` | writes that begin with the header of a TLS record |
 //! | `headers` | small writes of no file's data: response headers, answers of the protocol |
 //! | `log_read` | no TLS, and a topic's log was read by calls before it was written out |
-//! | `file_read` | the same with another file |
+//! | `file_read` | the same with another file, but not with one that a JVM loads classes from |
 //! | `sendfile_refused` | large writes of no file's data on a listener for which the kernel refused `sendfile` |
 //! | `unknown` | anything else |
 
@@ -180,6 +180,8 @@ pub(super) fn why(delta: &Snapshot, facts: &Facts, mut sent: SentByPort) -> BTre
         };
         seen.of_log =
             of_files.iter().filter(|(origin, _)| matches!(origin, Origin::Topic(_))).map(|(_, sent)| sent.copied).sum();
+        // What was sent after classes were loaded is no file's.
+        seen.of_file = seen.of_file.min(of_files.values().map(|sent| sent.copied).sum());
         let flows = flows(of_files, &totals.egress, &reasons(&seen), seen.of_file);
         all.insert(port, Why { flows, seen });
     }

@@ -40,6 +40,7 @@ pub(super) fn board() -> Board {
         rows: vec![
             ("How does this broker send?", now()),
             ("Which listener copies?", listeners()),
+            ("What does it cost?", cost()),
             ("In which system calls?", calls()),
             ("How large are the calls?", sizes()),
             ("What comes in?", ingress()),
@@ -164,6 +165,44 @@ fn listeners() -> Vec<Panel> {
             unit::BYTES_A_SECOND,
         )
         .query(&sum("target, listener", EGRESS, LISTENER), "{{listener}} of {{target}}"),
+    ]
+}
+
+fn cost() -> Vec<Panel> {
+    let (listener, target) = ("zctrace_listener_cpu_seconds_total", "zctrace_target_cpu_seconds_total");
+    let by = "target, listener";
+    let per_gb = |mode: &str| {
+        let used = sum(by, listener, &and(LISTENER, &format!("mode=\"{mode}\"")));
+        format!("{} * 1e9", ratio(&used, &sum(by, EGRESS, LISTENER)))
+    };
+    vec![
+        Panel::lines(
+            "Processor seconds for each GB sent",
+            "What the threads of each listener use for each gigabyte that leaves, in user space and in the kernel. Where one \
+             listener encrypts and another does not, the difference in user space is what encryption costs, that in the \
+             kernel what the lost zero copy costs. Listeners that take in much use time for that, too.",
+            unit::SECONDS,
+        )
+        .query(&per_gb("user"), "user: {{listener}} of {{target}}")
+        .query(&per_gb("kernel"), "kernel: {{listener}} of {{target}}")
+        .decimals(2)
+        .nothing(IDLE),
+        Panel::lines(
+            "Share of the broker's processor time",
+            "Processor time of the threads that send through each listener, over that of the whole process. The rest is what \
+             handles requests, compacts, collects garbage.",
+            unit::SHARE,
+        )
+        .query(
+            &format!(
+                "{} / on (target) group_left () {}",
+                sum(by, listener, LISTENER),
+                sum("target", target, TARGET)
+            ),
+            "{{listener}} of {{target}}",
+        )
+        .minimum(0.0)
+        .nothing(IDLE),
     ]
 }
 

@@ -72,6 +72,10 @@ metrics! {
         "Copied egress bytes by why they were copied: tls, headers (and small answers), log_read, file_read, sendfile_refused, unknown.";
     FLOW: Counter "zctrace_listener_topic_bytes_total" ["target" "listener" "port" "topic" "path"]
         "Bytes that left through a listener by whose data they were and path: zero_copy, copied, and read (into memory before). Topics (files), (none) and (other) are no topics.";
+    LISTENER_CPU: Counter "zctrace_listener_cpu_seconds_total" ["target" "listener" "port" "mode"]
+        "Processor time of the threads that send through a listener, in user space and in the kernel.";
+    TARGET_CPU: Counter "zctrace_target_cpu_seconds_total" ["target" "mode"]
+        "Processor time of the target's processes since they are watched, in user space and in the kernel.";
     LISTENER_INFO: Gauge "zctrace_listener_info" ["target" "listener" "port" "protocol"]
         "A listener whose protocol the broker's configuration says: PLAINTEXT, SSL, SASL_PLAINTEXT or SASL_SSL. Always 1.";
     INGRESS: Counter "zctrace_ingress_bytes_total" ["target" "listener" "port"]

@@ -278,6 +278,22 @@ fn egress(text: &mut Text<'_>, views: &[&View]) {
             }
         }
     }
+    text.begin(&metrics::LISTENER_CPU);
+    for_each_listener(views, |view, listener, port, of| {
+        if let Some(cost) = &of.cost {
+            for (mode, seconds) in [("user", cost.user_seconds), ("kernel", cost.kernel_seconds)] {
+                text.number(&metrics::LISTENER_CPU, &[&view.name, listener, port, mode], seconds);
+            }
+        }
+    });
+    text.begin(&metrics::TARGET_CPU);
+    for view in views {
+        if let Some(cost) = &view.report.cost {
+            for (mode, seconds) in [("user", cost.user_seconds), ("kernel", cost.kernel_seconds)] {
+                text.number(&metrics::TARGET_CPU, &[&view.name, mode], seconds);
+            }
+        }
+    }
     text.begin(&metrics::LISTENER_INFO);
     for_each_listener(views, |view, listener, port, of| {
         if let Some(protocol) = &of.protocol {

@@ -2,6 +2,7 @@
 
 mod advice;
 mod calls;
+mod cost;
 mod files;
 mod listeners;
 mod lost;
@@ -25,6 +26,7 @@ pub fn render(report: &Report, style: &Style) -> String {
         listeners::section(report, style),
         why::reasons(report, style),
         why::flows(report, style),
+        cost::section(report, style),
         calls::transfers(report, style),
         calls::results(report, style),
         files::topics(report, style),

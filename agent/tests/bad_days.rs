@@ -154,6 +154,19 @@ fn tracefs_not_mounted() {
 }
 
 #[test]
+fn a_tracepoint_that_is_missing() {
+    let _alone = alone();
+    let target = busy();
+    let hide = "mount -t tracefs none /sys/kernel/tracing 2>/dev/null; \
+                mount -t tmpfs none /sys/kernel/tracing/events/syscalls/sys_exit_vmsplice || exit 77";
+    let arguments = format!("--pid {} --duration 300ms --attach tracepoint --output json", target.pid());
+    let output = in_namespaces(&["--mount"], hide, &arguments);
+    assert_counted(&output);
+    let out = String::from_utf8_lossy(&output.stdout);
+    assert!(out.contains("this kernel has no sys_exit_vmsplice"), "{out}");
+}
+
+#[test]
 fn bpf_forbidden_by_seccomp() {
     let _alone = alone();
     let target = busy();

@@ -81,8 +81,8 @@ pub enum ProbeError {
     TooManyTargets(u32),
     /// Out of memory for maps.
     #[error(
-        "the kernel refused memory for {map}: {reason}. On kernels before 5.11 the memory-lock limit counts: \
-         `ulimit -l unlimited`, or LimitMEMLOCK=infinity in a systemd unit"
+        "the kernel refused memory for {map}: {reason}. On kernels before 5.11 the memory-lock limit counts, on others the \
+         control group's: `ulimit -l unlimited`, or LimitMEMLOCK=infinity in a systemd unit"
     )]
     NoMemory {
         /// Name of the map.

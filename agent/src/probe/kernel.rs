@@ -135,7 +135,7 @@ pub(super) fn syscall_function(name: &str) -> String {
 }
 
 pub(super) fn has_tracepoint(name: &str) -> bool {
-    TRACEFS.iter().any(|root| Path::new(root).join("events/syscalls").join(name).is_dir())
+    TRACEFS.iter().any(|root| Path::new(root).join("events/syscalls").join(name).join("id").is_file())
 }
 
 /// `none [integrity] confidentiality`: the mode in force is in brackets.

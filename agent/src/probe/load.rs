@@ -12,9 +12,11 @@ use aya::{
     programs::{Iter, ProgramError},
 };
 
+use rustix::process::{Resource, Rlimit, setrlimit};
+
 use super::{
     Candidate, Capacity, KernelFacts, Layout, Leg, LegChoice, ProbeError, VMLINUX, attach, candidates, cut_down,
-    error::missing,
+    error::{chain, missing},
     kernel, kfunc, leg,
     places::{self, Places},
 };
@@ -24,6 +26,9 @@ static OBJECT: &[u8] = aya::include_bytes_aligned!("../../../agent-ebpf/prebuilt
 
 /// The program that finds a process.
 const RESOLVER: &str = "resolve_target";
+
+/// The version from which on the memory of maps is counted by the control group, not against the memory-lock limit.
+const MEMORY_BY_CONTROL_GROUP: (u32, u32) = (5, 11);
 
 /// How much of a verifier's log is shown.
 const LOG_LINES: usize = 15;
@@ -51,18 +56,30 @@ impl Kernel {
 pub(super) fn attach(choice: LegChoice, capacity: Capacity) -> Result<(Ebpf, Leg, String), ProbeError> {
     let loader = thread::Builder::new().spawn(bare_loader);
     let kernel = Kernel::of_this_machine()?;
+    let loader = || loader.ok().and_then(|thread| thread.join().ok()).unwrap_or_else(bare_loader);
+    attach_object(OBJECT, &kernel, loader, choice, capacity)
+}
+
+/// Attaches an object to a kernel; `loader` is asked for when it is needed.
+fn attach_object(
+    object: &[u8],
+    kernel: &Kernel,
+    loader: impl FnOnce() -> EbpfLoader<'static>,
+    choice: LegChoice,
+    capacity: Capacity,
+) -> Result<(Ebpf, Leg, String), ProbeError> {
     let candidates = candidates(choice, &kernel.facts).map_err(|reasons| match choice {
         LegChoice::Tracepoint if !kernel.facts.syscall_tracepoints => ProbeError::NoTracefs,
         _ => ProbeError::NoLeg(reasons),
     })?;
-    let constants = Constants::of(&kernel)?;
+    let constants = Constants::of(kernel)?;
     let features: Vec<Features> = candidates
         .iter()
         .map(|candidate| kernel::features(&kernel.layout, candidate.leg, &kernel.facts, kernel.fetch))
         .collect();
-    let loader = loader.ok().and_then(|thread| thread.join().ok());
-    let mut loader = constants.given_to(loader.unwrap_or_else(bare_loader), capacity);
-    let object = kfunc::link(OBJECT, &kernel.layout, kernel.fetch);
+    raise_memory_limit(&kernel.facts);
+    let mut loader = constants.given_to(loader(), capacity);
+    let object = kfunc::link(object, &kernel.layout, kernel.fetch);
     let mut refused: Option<(Leg, ProbeError)> = None;
     // What the leg before has made and not used.
     let mut made: Option<(&Features, Ebpf)> = None;
@@ -70,7 +87,7 @@ pub(super) fn attach(choice: LegChoice, capacity: Capacity) -> Result<(Ebpf, Leg
         let same = made.take().filter(|(made_for, _)| *made_for == features);
         let result = match same {
             Some((_, ebpf)) => Ok(ebpf),
-            None => load(&mut loader, &object, features, &kernel.types, capacity),
+            None => load(&mut loader, &object, features, kernel, capacity),
         };
         let error = match result {
             Ok(mut ebpf) => match attach::attach(&mut ebpf, &kernel.layout, &kernel.types, candidate.leg) {
@@ -159,20 +176,42 @@ fn load<'a>(
     loader: &mut EbpfLoader<'a>,
     object: &[u8],
     features: &'a Features,
-    types: &Btf,
+    kernel: &Kernel,
     capacity: Capacity,
 ) -> Result<Ebpf, ProbeError> {
     let mut ebpf = loader
         .override_global("FEATURES", features, true)
         .load(object)
-        .map_err(|error| ProbeError::from_bpf("create its maps", &error))?;
+        .map_err(|error| no_maps(&kernel.facts, &error))?;
     places::begin(&mut ebpf)?;
     if features.fetch == 0 {
         Places::Transfers.give_all(&mut ebpf, capacity.transfers)?;
         Places::Files.give_all(&mut ebpf, capacity.files)?;
     }
-    load_resolver(&mut ebpf, types)?;
+    load_resolver(&mut ebpf, &kernel.types)?;
     Ok(ebpf)
+}
+
+/// Before Linux 5.11 maps and programs count against the memory-lock limit, whose usual 64 KiB are too few. Whoever may not
+/// raise it is told when the maps are refused.
+fn raise_memory_limit(facts: &KernelFacts) {
+    if facts.version < MEMORY_BY_CONTROL_GROUP {
+        let none = Rlimit { current: None, maximum: None };
+        if let Err(error) = setrlimit(Resource::Memlock, none) {
+            tracing::debug!(%error, "the memory-lock limit stays as it is");
+        }
+    }
+}
+
+/// Why maps could not be created. Older kernels say EPERM where the memory-lock limit is too low.
+fn no_maps(facts: &KernelFacts, error: &(dyn std::error::Error + 'static)) -> ProbeError {
+    match ProbeError::from_bpf("its maps", error) {
+        ProbeError::NotPermitted { what: map, .. } if facts.version < MEMORY_BY_CONTROL_GROUP => {
+            ProbeError::NoMemory { map, reason: chain(error) }
+        }
+        ProbeError::Failed { reason, .. } => ProbeError::Failed { what: "create its maps".to_owned(), reason },
+        other => other,
+    }
 }
 
 #[allow(clippy::cast_possible_truncation)] // 21
@@ -233,3 +272,6 @@ pub(super) fn load_error(program: &str, error: &ProgramError) -> ProbeError {
 
 /// A map's contents are only ever borrowed.
 pub(super) type Borrowed<'a> = &'a MapData;
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,77 @@
+//! Kernels that refuse a program. Like every test that hooks the kernel, these need its privileges.
+#![allow(clippy::unwrap_used)]
+
+use object::{Object as _, ObjectSection as _};
+
+use super::*;
+
+/// `r0 = *(u64 *)(r2 + 0)`: nothing is in `r2` when a program begins.
+const BAD: [u8; 8] = [0x79, 0x20, 0, 0, 0, 0, 0, 0];
+
+/// The object with a first instruction that no verifier accepts in the programs of these sections.
+fn broken(sections: &[&str]) -> Vec<u8> {
+    let mut object = OBJECT.to_vec();
+    let places: Vec<u64> = {
+        let file = object::File::parse(OBJECT).unwrap();
+        let place = |name: &&str| file.section_by_name(name).unwrap().file_range().unwrap().0;
+        sections.iter().map(place).collect()
+    };
+    for place in places {
+        let place = usize::try_from(place).unwrap();
+        object[place..place + BAD.len()].copy_from_slice(&BAD);
+    }
+    object
+}
+
+fn try_legs(object: &[u8], kernel: &Kernel, choice: LegChoice) -> Result<(Leg, String), ProbeError> {
+    attach_object(object, kernel, bare_loader, choice, Capacity::default()).map(|(_, leg, reason)| (leg, reason))
+}
+
+const RAW: &str = "tp_btf/sys_exit";
+const TRACEPOINT: &str = "tracepoint";
+
+#[test]
+fn a_program_that_the_verifier_rejects_gives_way_to_the_next_leg() {
+    let kernel = Kernel::of_this_machine().unwrap();
+    let kernel = Kernel { facts: KernelFacts { trampolines: false, ..kernel.facts }, ..kernel };
+    let (leg, reason) = try_legs(&broken(&[RAW]), &kernel, LegChoice::Auto).unwrap();
+    assert_eq!(leg, Leg::Tracepoint);
+    assert!(
+        reason.contains("raw was refused: the kernel's verifier rejected zctrace's program `raw_sys_exit`"),
+        "{reason}"
+    );
+    assert!(!reason.contains('\n') && !reason.contains("R2"), "the log is for the error: {reason}");
+}
+
+#[test]
+fn where_every_program_is_rejected_the_first_log_is_shown_cut() {
+    let kernel = Kernel::of_this_machine().unwrap();
+    let kernel = Kernel { facts: KernelFacts { trampolines: false, ..kernel.facts }, ..kernel };
+    let error = try_legs(&broken(&[RAW, TRACEPOINT]), &kernel, LegChoice::Auto).unwrap_err().to_string();
+    assert!(error.contains("`raw_sys_exit`") && error.contains("R2 !read_ok"), "{error}");
+    assert!(error.lines().count() <= LOG_LINES + 1, "{error}");
+    let error = try_legs(&broken(&[RAW]), &kernel, LegChoice::Raw).unwrap_err().to_string();
+    assert!(error.contains("R2 !read_ok"), "what was asked for is not replaced: {error}");
+}
+
+#[test]
+fn a_trampoline_that_is_refused_gives_way_to_the_next_leg() {
+    let kernel = Kernel::of_this_machine().unwrap();
+    // A kernel that seems to allow them; this one or the verifier refuses.
+    let facts = KernelFacts { trampolines: true, syscall_functions: true, lockdown: false, ..kernel.facts };
+    let kernel = Kernel { facts, ..kernel };
+    let (leg, reason) = try_legs(&broken(&["fexit/__x64_sys_read"]), &kernel, LegChoice::Auto).unwrap();
+    assert_eq!(leg, Leg::Raw);
+    assert!(reason.contains("fexit was refused: "), "{reason}");
+}
+
+#[test]
+fn memory_that_is_refused_by_an_old_kernel_names_the_limit() {
+    let refused = |version, code| {
+        let kernel = KernelFacts { version, ..KernelFacts::ALL };
+        no_maps(&kernel, &std::io::Error::from_raw_os_error(code)).to_string()
+    };
+    assert!(refused((5, 10), libc::EPERM).contains("LimitMEMLOCK"));
+    assert!(!refused((5, 11), libc::EPERM).contains("LimitMEMLOCK"), "counted by the control group since");
+    assert!(refused((6, 12), libc::ENOMEM).contains("refused memory"));
+}

@@ -19,6 +19,11 @@ pub(super) struct Extent {
     pub(super) bad_days: bool,
 }
 
+impl Extent {
+    pub(super) const QUICK: Self = Self { storm: 20_000, bad_days: false };
+    pub(super) const WHOLE: Self = Self { storm: 200_000, bad_days: true };
+}
+
 /// The steps for a kernel.
 pub(super) fn steps(extent: Extent) -> Vec<Step> {
     let mut steps =

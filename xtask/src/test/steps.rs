@@ -12,6 +12,7 @@ use super::{
 use crate::{
     bpf,
     command::{install, quietly, root, run},
+    kernels,
 };
 
 /// Debian's packages that tests use: strace counts beside zctrace, setpriv and unshare (util-linux) make bad days,
@@ -37,6 +38,7 @@ pub(super) fn steps(quick: bool) -> Vec<Step> {
         step("lints", lints),
         step("the committed eBPF object is what its source gives", object),
         step("tests", tests),
+        step("exactness inside one of Debian's kernels", inside_a_kernel),
         step("rules and alerts, by promtool", dashboards::rules),
         step("dashboards by Grafana's types, compose by its schema", dashboards::types),
         step("dashboards on bad days, by Prometheus", dashboards::bad_days),
@@ -82,6 +84,11 @@ fn unit_tests() -> anyhow::Result<Tally> {
 
 fn tests() -> anyhow::Result<Tally> {
     cargo_test(&mut cargo(&["test", "--workspace", "--locked", "--no-fail-fast"]))
+}
+
+fn inside_a_kernel() -> anyhow::Result<Tally> {
+    let (passed, failed) = kernels::fast()?;
+    Ok(Tally { passed, failed })
 }
 
 fn documentation() -> anyhow::Result<Tally> {

@@ -228,6 +228,15 @@ fn equal_counts_are_exact_and_one_byte_off_is_not() {
 }
 
 #[test]
+fn what_differs_only_in_a_flag_that_nobody_knows_is_added_up() {
+    let mut snapshot = counted(1, 1000, 9092);
+    let mut other = counted(2, 3096, 9092).transfers.remove(0);
+    other.id.of_file = true;
+    snapshot.transfers.push(other);
+    assert_eq!(compare(&known(3, 4096), &snapshot).1, []);
+}
+
+#[test]
 fn a_miscount_is_shown_and_ends_with_a_status_of_its_own() {
     let (calls, differences) = compare(&known(3, 4096), &counted(3, 4095, 9092));
     let mut diagnosis = diagnosis(&good());

@@ -8,7 +8,11 @@ use zctrace::{
     command,
     error::Error,
     exercise, log,
+    serve::memory::Allocator,
 };
+
+#[global_allocator]
+static ALLOCATOR: Allocator = Allocator;
 
 fn main() -> ExitCode {
     let arguments: Vec<OsString> = std::env::args_os().collect();

@@ -315,3 +315,42 @@ fn with_little_memory_left_it_keeps_serving() {
     drop(clients);
     service.wait_for(READS, |reads| reads > before);
 }
+
+#[test]
+fn memory_that_is_refused_is_told_and_ends_nothing() {
+    let _alone = alone();
+    let dir = tempfile::tempdir().unwrap();
+    let (log, files) = (dir.path().join("log"), dir.path().join("files"));
+    // A target with many files, so that its document is large.
+    fs::create_dir(&files).unwrap();
+    (0..4000).for_each(|number| fs::write(files.join(format!("{number:030}")), "x").unwrap());
+    let script = format!("read line; exec cat {}/* -", files.display());
+    let mut command = Command::new("sh");
+    command.args(["-c", &script]).stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null());
+    let mut target = Running(command.spawn().unwrap());
+    let service = logged(&["--pid", &target.pid().to_string()], &log);
+    service.wait_for("zctrace_target_up", |up| up > 0.5);
+    let mut input = target.0.stdin.take().unwrap();
+    writeln!(input).unwrap();
+    let document = || get(service.address, "/api/v1/report").unwrap().1;
+    wait_for("all files are in the document", || (document().matches("\"inode\"").count() >= 4000).then_some(()));
+    assert_eq!(service.sample("zctrace_memory_short_total"), Some(0.0));
+    // Not one address more than it has now.
+    let size = service.sample("process_virtual_memory_bytes").unwrap();
+    let limit = format!("--as={size:.0}");
+    let status = Command::new("prlimit").args(["--pid", &service.process.pid().to_string(), &limit]).status();
+    assert!(status.unwrap().success());
+    // Clients that do not read what they asked for: each answer stays in memory.
+    let mut clients = Vec::new();
+    wait_for("memory is refused", || {
+        let mut stream = std::net::TcpStream::connect(service.address).unwrap();
+        write!(stream, "GET /api/v1/report HTTP/1.1\r\nHost: x\r\n\r\n").unwrap();
+        clients.push(stream);
+        service.sample("zctrace_memory_short_total").filter(|times| *times > 0.0)
+    });
+    assert_logged(&log, &["WARN", "memory is short"]);
+    drop(clients);
+    assert!(document().matches("\"inode\"").count() >= 4000, "it goes on");
+    drop(input);
+    service.wait_for("zctrace_target_up", |up| up < 0.5);
+}

@@ -1,4 +1,11 @@
-//! The C library's heap, which by itself keeps what was freed for later, and that for each thread.
+//! The C library's heap, which by itself keeps what was freed for later, and that for each thread; and what happens when
+//! memory is short.
+
+use std::{
+    alloc::{GlobalAlloc, Layout, System},
+    ptr,
+    sync::atomic::{AtomicPtr, AtomicU64, Ordering},
+};
 
 /// One heap for all threads: what a scrape has freed on one is there for the next scrape on another. To be called before
 /// threads start.
@@ -16,5 +23,97 @@ pub fn give_back() {
     // SAFETY: a call without arguments that matter; what is in use stays.
     unsafe {
         libc::malloc_trim(0);
+    }
+}
+
+/// Addresses that are put by for when no more are to be had. They take no memory before they are used.
+const RESERVE: usize = 8 << 20;
+
+static PUT_BY: AtomicPtr<libc::c_void> = AtomicPtr::new(ptr::null_mut());
+static SHORT: AtomicU64 = AtomicU64::new(0);
+
+/// Puts a reserve by, if there is none; whether there is one now.
+pub fn put_by() -> bool {
+    if !PUT_BY.load(Ordering::Acquire).is_null() {
+        return true;
+    }
+    let (protection, flags) = (libc::PROT_READ | libc::PROT_WRITE, libc::MAP_PRIVATE | libc::MAP_ANONYMOUS);
+    // SAFETY: new addresses, which nobody else knows.
+    let reserve = unsafe { libc::mmap(ptr::null_mut(), RESERVE, protection, flags, -1, 0) };
+    if reserve == libc::MAP_FAILED {
+        return false;
+    }
+    let before = PUT_BY.swap(reserve, Ordering::AcqRel);
+    let_go(before);
+    true
+}
+
+/// Times that memory was refused to zctrace.
+#[must_use]
+pub fn shortages() -> u64 {
+    SHORT.load(Ordering::Relaxed)
+}
+
+/// Memory was refused: whether there was a reserve, which is free now.
+pub fn is_short() -> bool {
+    SHORT.fetch_add(1, Ordering::Relaxed);
+    let_go(PUT_BY.swap(ptr::null_mut(), Ordering::AcqRel))
+}
+
+fn let_go(reserve: *mut libc::c_void) -> bool {
+    // SAFETY: it was mapped with this length, and whoever took it out of `PUT_BY` is the only one who has it.
+    !reserve.is_null() && unsafe { libc::munmap(reserve, RESERVE) } == 0
+}
+
+/// The system's allocator. What it refuses is counted, and asked for again once the reserve is free.
+#[derive(Debug)]
+pub struct Allocator;
+
+impl Allocator {
+    fn once_more(once: impl Fn() -> *mut u8) -> *mut u8 {
+        let memory = once();
+        if memory.is_null() && is_short() { once() } else { memory }
+    }
+}
+
+// SAFETY: everything is the system's allocator's; a refusal leaves what was there as it was.
+unsafe impl GlobalAlloc for Allocator {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        // SAFETY: the caller's promises are passed on.
+        Self::once_more(|| unsafe { System.alloc(layout) })
+    }
+
+    unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
+        // SAFETY: as above.
+        Self::once_more(|| unsafe { System.alloc_zeroed(layout) })
+    }
+
+    unsafe fn dealloc(&self, at: *mut u8, layout: Layout) {
+        // SAFETY: as above.
+        unsafe { System.dealloc(at, layout) }
+    }
+
+    unsafe fn realloc(&self, at: *mut u8, layout: Layout, size: usize) -> *mut u8 {
+        // SAFETY: as above; what could not grow is still there.
+        Self::once_more(|| unsafe { System.realloc(at, layout, size) })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_refused_is_asked_for_again_with_the_reserve_free() {
+        let before = shortages();
+        assert!(put_by() && put_by());
+        // Nobody has so many addresses.
+        let layout = Layout::from_size_align(1 << 60, 8);
+        // SAFETY: a size that is not 0.
+        let memory = layout.map(|layout| unsafe { Allocator.alloc(layout) });
+        assert!(memory.is_ok_and(|memory| memory.is_null()));
+        assert!(!is_short(), "there is no reserve left");
+        assert_eq!(shortages(), before + 2);
+        assert!(put_by() && is_short());
     }
 }

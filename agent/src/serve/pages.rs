@@ -11,7 +11,10 @@ use std::{
 
 use prometheus::{Encoder, Registry, TextEncoder};
 
-use super::web::{Head, Site, WebHandle};
+use super::{
+    memory,
+    web::{Head, Site, WebHandle},
+};
 use crate::{
     fleet::{Fleet, View},
     log::Lost,
@@ -115,6 +118,9 @@ impl Site for Pages {
             _ => self.report(path.strip_prefix("/api/v1/report/")?, body).transpose()?,
         };
         Some(answer.unwrap_or_else(|error| {
+            if matches!(error, PageError::Probe(ProbeError::NoMemory { .. })) {
+                memory::is_short();
+            }
             tracing::error!(%error, path, "an answer could not be made");
             // Nothing has been written where the maps could not be read.
             let _ = writeln!(body, "{error}");
@@ -166,6 +172,7 @@ impl Pages {
             config: self.stats.config.seen(),
             log_lines_lost: self.stats.lost.lines(),
             clock_set_back: self.stats.clock_set_back.load(Ordering::Relaxed),
+            memory_short: memory::shortages(),
         };
         // Written while the fleet is held: the views are its memory, not a copy.
         render(&fleet.views().collect::<Vec<_>>(), &own, body)?;

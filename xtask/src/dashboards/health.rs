@@ -117,15 +117,16 @@ fn changes(metric: &str) -> String {
 pub(super) fn details() -> Vec<Panel> {
     vec![
         Panel::lines(
-            "Processes and files turned away, clock set back",
-            "Processes that could not be watched, ended targets that were forgotten, files that left a full map, and how \
-             often the clock was set back, a second. Normal: 0. The log of zctrace says which and why.",
+            "Processes and files turned away, clock set back, memory short",
+            "Processes that could not be watched, ended targets that were forgotten, files that left a full map, how often \
+             the clock was set back and memory was refused, a second. Normal: 0. The log of zctrace says which and why.",
             unit::COUNT,
         )
         .query(&sum("", "zctrace_targets_refused_total", OWN), "processes refused/s")
         .query(&sum("", "zctrace_targets_forgotten_total", OWN), "targets forgotten/s")
         .query(&sum("", "zctrace_files_evicted_total", OWN), "files evicted/s")
         .query(&sum("", "zctrace_clock_set_back_total", OWN), "clock set back/s")
+        .query(&sum("", "zctrace_memory_short_total", OWN), "memory refused/s")
         .size(8, 8),
         Panel::lines(
             "Folded into (other)",

@@ -59,6 +59,7 @@ pub fn run(arguments: Vec<OsString>) -> Result<Status, Error> {
     };
     // Before any thread starts.
     memory::one_heap();
+    memory::put_by();
     let dropped = privileges::drop_all_but_needed();
     let log = log::of_service(settings.options.log_format);
     match dropped {
@@ -69,6 +70,8 @@ pub fn run(arguments: Vec<OsString>) -> Result<Status, Error> {
         .enable_all()
         // What blocks: two answers in the making, a password, the configurations, a look for processes, a sample.
         .max_blocking_threads(8)
+        // A thread that is there needs no memory to start when that is short.
+        .thread_keep_alive(Duration::MAX)
         .build()
         .map_err(|error| Error::Other(format!("the runtime could not be started: {error}")))?
         .block_on(run_service(arguments, settings, log.lost.clone()))
@@ -203,11 +206,19 @@ async fn look_at_machines(fleet: &Arc<Mutex<Fleet>>) {
     }
 }
 
-/// Says in the log what clients did wrong, now and then, for as long as it is awaited.
+/// Says in the log what clients did wrong, and that memory was short, now and then, for as long as it is awaited.
 async fn tell_troubles(web: &WebHandle) {
     let (mut tick, mut troubles) = (interval(TELL_TROUBLES), Troubles::default());
+    let mut short = 0;
     loop {
         tick.tick().await;
+        let times = memory::shortages();
+        if times > short {
+            memory::give_back();
+            let reserve = memory::put_by();
+            tracing::warn!(times = times - short, reserve, "memory is short: it was refused, and a reserve was used");
+            short = times;
+        }
         if let Some(news) = troubles.news(web.stats()) {
             tracing::warn!(news, "clients had trouble or made it");
         }
@@ -285,6 +296,9 @@ async fn regularly(
         let (fleet, what) = (Arc::clone(fleet), what.clone());
         let result = tokio::task::spawn_blocking(move || what(&mut lock(&fleet))).await;
         if let Ok(Err(error)) = result {
+            if matches!(error, ProbeError::NoMemory { .. }) {
+                memory::is_short();
+            }
             tracing::error!(%error, "the maps could not be read");
         }
     }

@@ -161,6 +161,8 @@ metrics! {
         "Log lines that could not be written: the disk is full, or their reader does not take them.";
     CLOCK_SET_BACK: Counter "zctrace_clock_set_back_total" []
         "Times that the host's clock was found set back by more than a second.";
+    MEMORY_SHORT: Counter "zctrace_memory_short_total" []
+        "Times that memory was refused to zctrace, which then went on with a reserve that it had put by.";
     BUILD_INFO: Gauge "zctrace_build_info" ["version" "arch"]
         "This zctrace. Always 1.";
 }

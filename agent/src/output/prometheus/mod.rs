@@ -48,6 +48,8 @@ pub struct Own {
     pub log_lines_lost: u64,
     /// Times that the host's clock was found set back.
     pub clock_set_back: u64,
+    /// Times that memory was refused to it.
+    pub memory_short: u64,
 }
 
 /// What became of the configuration file.
@@ -400,9 +402,11 @@ fn zctrace(text: &mut Text<'_>, own: &Own) {
     }
     web(text, &own.web);
     configuration(text, &own.config);
-    for (metric, count) in
-        [(&metrics::LOG_LINES_LOST, own.log_lines_lost), (&metrics::CLOCK_SET_BACK, own.clock_set_back)]
-    {
+    for (metric, count) in [
+        (&metrics::LOG_LINES_LOST, own.log_lines_lost),
+        (&metrics::CLOCK_SET_BACK, own.clock_set_back),
+        (&metrics::MEMORY_SHORT, own.memory_short),
+    ] {
         text.begin(metric);
         text.count(metric, &[], count);
     }

@@ -72,6 +72,7 @@ pub(crate) fn own() -> Own {
         },
         log_lines_lost: 0,
         clock_set_back: 0,
+        memory_short: 0,
     }
 }
 

@@ -15,7 +15,7 @@ use aya::{
 use super::{
     Layout, Leg, ProbeError,
     btf::Kind,
-    error::missing,
+    error::{errno, missing},
     kernel::{has_tracepoint, syscall_function},
     load::{load_error, map_mut, program_mut},
 };
@@ -70,16 +70,16 @@ fn fexit(ebpf: &mut Ebpf, layout: &Layout, btf: &Btf) -> Result<Vec<String>, Pro
     let descriptor = descriptor.map_err(|error| ProbeError::failed("use the program fexit_main", &error))?;
     let mut programs: ProgramArray<_> = map_mut(ebpf, "PROGRAMS")?;
     programs.set(0, &descriptor, 0).map_err(|error| ProbeError::from_bpf("use the map PROGRAMS", &error))?;
-    let stubs = (0..FEXIT_STUBS).map(|stub| format!("fexit_{stub:02}")).zip(others);
-    let whole = (0..FEXIT_ALONE).map(|program| format!("fexit_alone_{program}")).zip(&alone);
-    if let Some(unhooked) = others.get(FEXIT_STUBS).or(alone.get(FEXIT_ALONE)) {
-        let reason = format!("it is one more than {FEXIT_STUBS} of one prototype and {FEXIT_ALONE} of others");
-        return Err(ProbeError::NoTrampoline { function: unhooked.clone(), reason });
-    }
-    for (program, function) in stubs.chain(whole) {
-        let program: &mut FExit = program_mut(ebpf, &program)?;
-        program.load(function, btf).map_err(|error| ProbeError::from_trampoline(function, &error))?;
-        program.attach().map_err(|error| ProbeError::from_trampoline(function, &error))?;
+    let stubs = (0..FEXIT_STUBS).map(|stub| format!("fexit_{stub:02}"));
+    let mut whole = (0..FEXIT_ALONE).map(|program| format!("fexit_alone_{program}"));
+    for (stub, function) in stubs.zip(others.iter().chain(&alone)) {
+        match hook(ebpf, &stub, function, btf) {
+            Err(Unhooked::Jump(error)) => {
+                let program = whole.next().ok_or(error)?;
+                hook(ebpf, &program, function, btf)?;
+            }
+            hooked => hooked?,
+        }
     }
     // The first one last: until then its program is only jumped to.
     let main: &mut FExit = program_mut(ebpf, MAIN)?;
@@ -87,7 +87,34 @@ fn fexit(ebpf: &mut Ebpf, layout: &Layout, btf: &Btf) -> Result<Vec<String>, Pro
     Ok(missing)
 }
 
-/// Functions in two parts: those of the prototype that most of them have, and the rest.
+/// Why a function is not hooked.
+enum Unhooked {
+    /// Perhaps since its program may not jump to that of a function of another prototype (`__bpf_prog_map_compatible`,
+    /// kernel/bpf/core.c).
+    Jump(ProbeError),
+    /// Something else.
+    Other(ProbeError),
+}
+
+impl From<Unhooked> for ProbeError {
+    fn from(unhooked: Unhooked) -> Self {
+        match unhooked {
+            Unhooked::Jump(error) | Unhooked::Other(error) => error,
+        }
+    }
+}
+
+fn hook(ebpf: &mut Ebpf, program: &str, function: &str, btf: &Btf) -> Result<(), Unhooked> {
+    let program: &mut FExit = program_mut(ebpf, program).map_err(Unhooked::Other)?;
+    program.load(function, btf).map_err(|error| {
+        let refused = ProbeError::from_trampoline(function, &error);
+        if errno(&error) == Some(libc::EINVAL) { Unhooked::Jump(refused) } else { Unhooked::Other(refused) }
+    })?;
+    program.attach().map(drop).map_err(|error| Unhooked::Other(ProbeError::from_trampoline(function, &error)))
+}
+
+/// Functions in two parts: those of the prototype that most of them have, to which newer kernels let their programs jump,
+/// and the rest.
 fn by_prototype(functions: Vec<String>, prototype: impl Fn(&str) -> Option<u32>) -> (Vec<String>, Vec<String>) {
     let mut counts = BTreeMap::new();
     for function in &functions {

@@ -6,6 +6,7 @@
 mod bench;
 mod bpf;
 mod build;
+mod cached;
 mod command;
 mod dashboards;
 mod demo;

@@ -7,9 +7,11 @@ use std::{
 
 use anyhow::{Context, Result};
 use tempfile::TempDir;
-use testkit::cache::{self, CacheError};
 
-use crate::command::{find, install, quietly, root};
+use crate::{
+    cached,
+    command::{find, install, quietly, root},
+};
 
 /// A folder with programs and the packages that they name; it goes when this is dropped.
 #[derive(Debug)]
@@ -46,28 +48,12 @@ fn packages(name: &str, list: &Path) -> Result<PathBuf> {
         }
     }
     let wanted = std::fs::read_to_string(list).with_context(|| format!("{} can't be read", list.display()))?;
-    let entry = cache::ensure(&cache::root()?, &format!("npm-{name}"), &wanted, |dir| -> Result<(), Failed> {
+    cached::ensure(&format!("npm-{name}"), &wanted, |dir| {
         std::fs::write(dir.join("package.json"), &wanted).context("the list of packages can't be written")?;
         let mut npm = Command::new("npm");
         // Packages that need a peer of another version are asked for as they are; scripts of packages are not run.
         npm.args(["install", "--no-audit", "--no-fund", "--legacy-peer-deps", "--ignore-scripts"]).current_dir(dir);
         quietly(&mut npm)?;
         Ok(())
-    });
-    entry.map_err(|failed| failed.0)
-}
-
-/// An error that the cache can pass on.
-struct Failed(anyhow::Error);
-
-impl From<CacheError> for Failed {
-    fn from(error: CacheError) -> Self {
-        Self(error.into())
-    }
-}
-
-impl From<anyhow::Error> for Failed {
-    fn from(error: anyhow::Error) -> Self {
-        Self(error)
-    }
+    })
 }

@@ -12,9 +12,11 @@ use std::{
 };
 
 use anyhow::{Context, bail};
-use testkit::cache::{self, CacheError};
 
-use crate::command::{find as find_program, quietly};
+use crate::{
+    cached,
+    command::{find as find_program, quietly},
+};
 
 const PACKAGES: [&str; 5] = ["rustc-web", "libstd-rust-web-1.96", "libstd-rust-web-dev", "rust-web-src", "libllvm22"];
 const LLVM: &str = "22";
@@ -92,18 +94,8 @@ fn from_rustup() -> anyhow::Result<Toolchain> {
 fn from_debian() -> anyhow::Result<Toolchain> {
     let versions = candidate_versions()?;
     let recipe = format!("{versions}bpf-linker {LINKER}");
-    let dir = cache::ensure(&cache::root()?, "bpf-toolchain", &recipe, |dir| unpack(dir).map_err(BuildError))
-        .map_err(|error| error.0)?;
+    let dir = cached::ensure("bpf-toolchain", &recipe, unpack)?;
     Toolchain::new(dir.join("bin/rustc"), dir.join("bin"))
-}
-
-/// An error that the cache can pass on.
-struct BuildError(anyhow::Error);
-
-impl From<CacheError> for BuildError {
-    fn from(error: CacheError) -> Self {
-        Self(error.into())
-    }
 }
 
 /// What apt would bring, a line for each package.

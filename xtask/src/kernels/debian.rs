@@ -8,10 +8,9 @@ use std::{
 };
 
 use anyhow::{Context as _, bail};
-use testkit::cache::{self, CacheError};
 
 use super::Architecture;
-use crate::command::quietly;
+use crate::{cached, command::quietly};
 
 /// A series of kernels, and where Debian has it.
 pub(super) struct Series {
@@ -40,28 +39,12 @@ pub(super) struct Kernel {
 pub(super) fn kernel(series: &Series, architecture: Architecture) -> anyhow::Result<Kernel> {
     let recipe = format!("{} for {}", series.name, architecture.debian());
     let name = format!("kernel-{}-{}", series.name, architecture.debian());
-    let dir = cache::ensure(&cache::root()?, &name, &recipe, |dir| -> Result<(), Failed> {
+    let dir = cached::ensure(&name, &recipe, |dir| {
         println!("bringing Debian's kernel {} ({})", series.name, architecture.debian());
-        Ok(download(series, architecture, dir)?)
+        download(series, architecture, dir)
     })
-    .map_err(|failed| failed.0)
     .with_context(|| format!("no kernel of the series {} could be had", series.name))?;
     Ok(Kernel { image: dir.join("vmlinuz") })
-}
-
-/// An error that the cache can pass on.
-struct Failed(anyhow::Error);
-
-impl From<CacheError> for Failed {
-    fn from(error: CacheError) -> Self {
-        Self(error.into())
-    }
-}
-
-impl From<anyhow::Error> for Failed {
-    fn from(error: anyhow::Error) -> Self {
-        Self(error)
-    }
 }
 
 fn download(series: &Series, architecture: Architecture, dir: &Path) -> anyhow::Result<()> {
@@ -90,7 +73,7 @@ fn download(series: &Series, architecture: Architecture, dir: &Path) -> anyhow::
 /// A static busybox for this architecture.
 pub(super) fn busybox(architecture: Architecture) -> anyhow::Result<PathBuf> {
     let name = format!("busybox-{}", architecture.debian());
-    let dir = cache::ensure(&cache::root()?, &name, "bookworm", |dir| -> Result<(), Failed> {
+    let dir = cached::ensure(&name, "bookworm", |dir| {
         let apt = Apt::new(&dir.join("apt"), &["bookworm"], architecture)?;
         apt.unpack("busybox-static", &dir.join("unpacked"))?;
         let file = find(&dir.join("unpacked"), "busybox")?.context("the package has no busybox")?;
@@ -98,7 +81,6 @@ pub(super) fn busybox(architecture: Architecture) -> anyhow::Result<PathBuf> {
         fs::remove_dir_all(dir.join("apt")).context("apt's folder can't be removed")?;
         Ok(())
     })
-    .map_err(|failed| failed.0)
     .context("Debian's package busybox-static could not be had")?;
     Ok(dir.join("busybox"))
 }

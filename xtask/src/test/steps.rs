@@ -3,14 +3,13 @@
 use std::{path::Path, process::Command};
 
 use anyhow::Context;
-use testkit::cache::{self, CacheError};
 
 use super::{
     dashboards,
     tally::{Tally, cargo_test},
 };
 use crate::{
-    bpf,
+    bpf, cached,
     command::{install, quietly, root, run},
     kernels,
 };
@@ -98,33 +97,17 @@ fn documentation() -> anyhow::Result<Tally> {
 
 /// Advisories are not checked: their database is a repository that can't be reached from everywhere tests run.
 fn licences() -> anyhow::Result<Tally> {
-    let dir = cache::ensure(&cache::root()?, "cargo-deny", CARGO_DENY, |dir| -> Result<(), Failed> {
+    let dir = cached::ensure("cargo-deny", CARGO_DENY, |dir| {
         let mut install = cargo(&["install", "cargo-deny", "--locked", "--version", CARGO_DENY, "--root"]);
         install.arg(dir).arg("--target-dir").arg(dir.join("build"));
         quietly(&mut install)?;
         std::fs::remove_dir_all(dir.join("build")).context("the build of cargo-deny could not be removed")?;
         Ok(())
-    })
-    .map_err(|failed| failed.0)?;
+    })?;
     let mut deny = Command::new(dir.join("bin/cargo-deny"));
     run(deny.current_dir(root()).args(["--offline", "--workspace", "check", "licenses", "bans", "sources"]))?;
     println!(
         "advisories were not checked: their database is not reachable here (`cargo deny check advisories` does it)"
     );
     Ok(Tally::ONE)
-}
-
-/// An error that the cache can pass on.
-struct Failed(anyhow::Error);
-
-impl From<CacheError> for Failed {
-    fn from(error: CacheError) -> Self {
-        Self(error.into())
-    }
-}
-
-impl From<anyhow::Error> for Failed {
-    fn from(error: anyhow::Error) -> Self {
-        Self(error)
-    }
 }

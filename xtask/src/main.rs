@@ -10,6 +10,7 @@ mod cached;
 mod command;
 mod dashboards;
 mod demo;
+mod experiment;
 mod kernels;
 mod node;
 mod stats;
@@ -34,6 +35,8 @@ enum Command {
     Dashboards(dashboards::Options),
     /// Put a real broker under load, and watch it with zctrace
     Demo(demo::Options),
+    /// TLS or zero copy: what each costs a real broker, by experiment and by zctrace
+    Experiment(experiment::Options),
     /// Draw the dashboards on a real broker, for the documentation and to be looked at
     Screenshots(dashboards::screenshots::Options),
     /// Run the exactness tests inside real kernels under QEMU
@@ -48,6 +51,7 @@ fn main() -> anyhow::Result<()> {
         Command::Bpf(options) => bpf::run(&options),
         Command::Dashboards(options) => dashboards::run(&options),
         Command::Demo(options) => demo::run(&options),
+        Command::Experiment(options) => experiment::run(&options),
         Command::Screenshots(options) => dashboards::screenshots::run_screenshots(&options),
         Command::Kernels(options) => kernels::run(&options),
         Command::Test(options) => test::run(&options),

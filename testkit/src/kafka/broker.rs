@@ -88,7 +88,8 @@ impl Broker {
         let mut arguments: Vec<String> = ["-Xms256m", "-Xmx512m", "-XX:+UseG1GC"].map(str::to_owned).to_vec();
         arguments.extend(["-XX:+ExitOnOutOfMemoryError".to_owned(), log4j2]);
         arguments.extend(options.jvm_flags.iter().cloned());
-        arguments.extend(["-cp".to_owned(), kafka.class_path.clone(), "kafka.Kafka".to_owned()]);
+        let class_path = format!("{}:{}", kafka.class_path, kafka.load_classes.display());
+        arguments.extend(["-cp".to_owned(), class_path, "kafka.Kafka".to_owned()]);
         arguments.push(properties.display().to_string());
         let log = dir.join("broker.log");
         let command = Launch { java: kafka.java.clone(), arguments, log, limit: options.start_limit };

@@ -18,19 +18,38 @@ pub struct Listener {
     pub name: String,
     /// Protocol SSL, otherwise PLAINTEXT.
     pub tls: bool,
+    /// More lines of server.properties for this listener alone, without their prefix.
+    pub properties: Vec<(String, String)>,
+    /// More lines of its clients' configuration.
+    pub client_properties: Vec<(String, String)>,
 }
 
 impl Listener {
     /// A listener of protocol PLAINTEXT.
     #[must_use]
     pub fn plain(name: &str) -> Self {
-        Self { name: name.to_owned(), tls: false }
+        Self { name: name.to_owned(), tls: false, properties: Vec::new(), client_properties: Vec::new() }
     }
 
     /// A listener of protocol SSL.
     #[must_use]
     pub fn tls(name: &str) -> Self {
-        Self { name: name.to_owned(), tls: true }
+        Self { tls: true, ..Self::plain(name) }
+    }
+
+    /// A listener whose cipher suite of TLS 1.3 is this one.
+    #[must_use]
+    pub fn tls_with(name: &str, suite: &str) -> Self {
+        let properties = [("ssl.enabled.protocols", "TLSv1.3"), ("ssl.cipher.suites", suite)];
+        let properties = properties.map(|(key, value)| (key.to_owned(), value.to_owned())).to_vec();
+        Self { properties, ..Self::tls(name) }
+    }
+
+    /// A listener that copies as one with TLS does, and encrypts nothing: `testkit/java/CopyEngineFactory.java`.
+    #[must_use]
+    pub fn copying(name: &str) -> Self {
+        let engine = vec![("ssl.engine.factory.class".to_owned(), "CopyEngineFactory".to_owned())];
+        Self { properties: engine.clone(), client_properties: engine, ..Self::tls(name) }
     }
 
     pub(super) fn protocol(&self) -> &'static str {
@@ -116,6 +135,12 @@ pub(super) fn server_properties(
         ]);
     }
     let mut text = String::new();
+    for bound in clients {
+        let prefix = format!("listener.name.{}", bound.listener.name.to_lowercase());
+        for (key, value) in &bound.listener.properties {
+            let _ = writeln!(text, "{prefix}.{key}={value}");
+        }
+    }
     for (key, value) in lines.iter().filter(|(key, _)| !more.iter().any(|(over, _)| over == key)) {
         // Writing to a String cannot fail.
         let _ = writeln!(text, "{key}={value}");
@@ -132,6 +157,9 @@ pub(super) fn client_properties(bound: &Bound, keys: Option<&Keys>) -> String {
         format!("bootstrap.servers=127.0.0.1:{}\nsecurity.protocol={}\n", bound.port, bound.listener.protocol());
     if let Some(keys) = keys.filter(|_| bound.listener.tls) {
         let _ = writeln!(text, "ssl.truststore.type=PEM\nssl.truststore.location={}", keys.certificate.display());
+    }
+    for (key, value) in &bound.listener.client_properties {
+        let _ = writeln!(text, "{key}={value}");
     }
     text
 }
@@ -188,6 +216,15 @@ mod tests {
         );
         assert_eq!(value("inter.broker.listener.name"), "PLAINTEXT");
         assert_eq!(value("log.dirs"), "/d/data");
+    }
+
+    #[test]
+    fn a_listeners_own_properties_have_its_prefix() {
+        let listener = Listener::tls_with("AES", "TLS_AES_256_GCM_SHA384");
+        let text = server_properties(Path::new("/d"), &[bound(listener, 1)], 2, None, &[]);
+        assert!(text.contains("listener.name.aes.ssl.cipher.suites=TLS_AES_256_GCM_SHA384\n"), "{text}");
+        let client = client_properties(&bound(Listener::copying("COPY"), 1), None);
+        assert!(client.contains("ssl.engine.factory.class=CopyEngineFactory\n"), "{client}");
     }
 
     #[test]

@@ -12,6 +12,7 @@ pub const KAFKA_VERSION: &str = "4.1.2";
 
 /// The load client: one Java source file.
 const LOAD_SOURCE: &str = include_str!("../../java/Load.java");
+const COPY_SOURCE: &str = include_str!("../../java/CopyEngineFactory.java");
 
 /// What Maven is asked for. Kafka's own distribution takes the same log4j.
 const POM: &str = r#"<project xmlns="http://maven.apache.org/POM/4.0.0">
@@ -74,12 +75,13 @@ impl Kafka {
             bring_jars(&mvn, folder, &pom, progress)
         })?;
         let class_path = class_path(&jars.join("jars"))?;
-        let recipe = format!("{KAFKA_VERSION} --release 17\n{LOAD_SOURCE}");
+        let recipe = format!("{KAFKA_VERSION} --release 17\n{LOAD_SOURCE}{COPY_SOURCE}");
         let load_classes = cache::ensure(&root, "kafka-load", &recipe, |folder| {
             progress("compiling the load client");
             let source = write(folder.join("Load.java"), LOAD_SOURCE)?;
+            let copy = write(folder.join("CopyEngineFactory.java"), COPY_SOURCE)?;
             let mut compile = Command::new(&javac);
-            compile.args(["--release", "17", "-cp", &class_path, "-d"]).arg(folder).arg(source);
+            compile.args(["--release", "17", "-cp", &class_path, "-d"]).arg(folder).arg(source).arg(copy);
             run::run("compiling the load client", compile, &|_| ()).map(drop)
         })?;
         Ok(Self { java, keytool, class_path, load_classes })

@@ -3,9 +3,9 @@
 mod compare;
 mod hooks;
 mod machine;
-mod plot;
-mod record;
-mod save;
+pub(crate) mod plot;
+pub(crate) mod record;
+pub(crate) mod save;
 mod serve;
 mod table;
 

@@ -1,6 +1,9 @@
 //! Results in the repository: `docs/bench/NAME.json`, `.md` and pictures.
 
-use std::{fs, path::PathBuf};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
 
 use anyhow::Context as _;
 
@@ -30,17 +33,27 @@ pub(crate) fn dir() -> PathBuf {
 pub(crate) fn finish(
     record: &Record,
     keep: Keep,
-    draw: impl FnOnce(&Record, &std::path::Path) -> anyhow::Result<Vec<String>>,
+    draw: impl FnOnce(&Record, &Path) -> anyhow::Result<Vec<String>>,
 ) -> anyhow::Result<()> {
-    let (json, text) = (dir().join(format!("{}.json", record.bench)), dir().join(format!("{}.md", record.bench)));
+    finish_in(&dir(), record, keep, draw)
+}
+
+/// The same in another folder.
+pub(crate) fn finish_in(
+    dir: &Path,
+    record: &Record,
+    keep: Keep,
+    draw: impl FnOnce(&Record, &Path) -> anyhow::Result<Vec<String>>,
+) -> anyhow::Result<()> {
+    let (json, text) = (dir.join(format!("{}.json", record.bench)), dir.join(format!("{}.md", record.bench)));
     let last: Option<Record> = machine::committed(&json).and_then(|text| serde_json::from_str(&text).ok());
     let changes = last.as_ref().map(|last| (last, compare(last, record)));
     let changes = changes.as_ref().map(|(last, changes)| (*last, changes));
     let pictures = if keep.no_save {
         Vec::new()
     } else {
-        fs::create_dir_all(dir()).with_context(|| format!("{} can't be made", dir().display()))?;
-        draw(record, &dir())?
+        fs::create_dir_all(dir).with_context(|| format!("{} can't be made", dir.display()))?;
+        draw(record, dir)?
     };
     let markdown = table::markdown(record, &pictures, changes);
     println!("{markdown}");

@@ -2,9 +2,11 @@
 //!
 //! | module | rules about |
 //! |---|---|
+//! | [`sending`] | how it sends: what makes it copy, or make many calls of few bytes |
 //! | [`machine`] | what the broker runs on: memory, file systems, disks |
 
 pub mod machine;
+pub mod sending;
 
 use serde::Serialize;
 
@@ -26,5 +28,7 @@ pub struct Advice {
 /// All advice that a Report gives reason for, in the order of the rules.
 #[must_use]
 pub fn advise(report: &Report) -> Vec<Advice> {
-    machine::advise(report)
+    let mut advice = sending::advise(report);
+    advice.extend(machine::advise(report));
+    advice
 }

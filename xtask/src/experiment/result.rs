@@ -174,7 +174,7 @@ fn draw(record: &Record, dir: &Path) -> Result<Vec<String>> {
                 };
                 record.measures.iter().find(at).map(|measure| ((*part).to_owned(), measure.value))
             };
-            (setup.title().to_owned(), parts.iter().filter_map(|part| of_part(part)).collect())
+            (setup.title().to_owned(), parts.iter().filter_map(of_part).collect())
         })
         .to_vec();
     plot::bars(

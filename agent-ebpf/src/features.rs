@@ -20,6 +20,8 @@ pub struct Features {
     pub fetch: u32,
     /// [`KFUNC_PREEMPT_DISABLE`] (Linux 6.10) makes a preemptible hook [exclusive](Self::exclusive).
     pub disable_preemption: u32,
+    /// Pages that come into the page cache are counted, and told by whose sockets they were for.
+    pub page_cache: u32,
 }
 
 /// A function of the kernel that the program calls. Its number is known only when the object is loaded; in the object

@@ -6,6 +6,7 @@
 
 pub mod account;
 pub mod features;
+pub mod fills;
 pub mod offsets;
 pub mod syscall;
 pub mod target;
@@ -13,6 +14,7 @@ pub mod thread;
 
 pub use account::*;
 pub use features::Features;
+pub use fills::*;
 pub use offsets::Offsets;
 pub use syscall::{Class, Syscall, SyscallTable};
 pub use target::*;

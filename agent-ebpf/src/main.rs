@@ -14,7 +14,7 @@ use aya_ebpf::{
     macros::{btf_tracepoint, fexit, tracepoint},
     programs::{BtfTracePointContext, FExitContext, TracePointContext},
 };
-use program::{exit::on_exit, maps::PROGRAMS, preempt, resolve, task};
+use program::{exit::on_exit, fills, maps::PROGRAMS, preempt, resolve, task};
 
 /// Leg `raw`: the BTF-typed raw tracepoint at the exit of every system call.
 #[btf_tracepoint(function = "sys_exit")]
@@ -71,6 +71,14 @@ macro_rules! fexit_stubs {
 fexit_stubs! {
     fexit_00 fexit_01 fexit_02 fexit_03 fexit_04 fexit_05 fexit_06 fexit_07 fexit_08 fexit_09 fexit_10 fexit_11 fexit_12
     fexit_13 fexit_14 fexit_15 fexit_16 fexit_17 fexit_18 fexit_19 fexit_20 fexit_21 fexit_22 fexit_23 fexit_24 fexit_25
+}
+
+/// A folio was added to the page cache (`mm/filemap.c`, `__filemap_add_folio`). Loaded only where that is asked for.
+#[btf_tracepoint(function = "mm_filemap_add_to_page_cache")]
+#[inline(always)]
+fn folio_added(ctx: BtfTracePointContext) -> i32 {
+    fills::on_folio(ctx.arg(0));
+    0
 }
 
 /// Finds what the kernel calls a PID: runs once for each task when the agent reads its iterator.

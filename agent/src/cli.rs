@@ -158,6 +158,8 @@ pub struct Serve {
 pub enum Part {
     /// What the process runs on: memory, control group, Java heap, file systems and disks, and the advice from these
     Machine,
+    /// How much of what is read was in the page cache
+    PageCache,
 }
 
 /// What to find by itself.

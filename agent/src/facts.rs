@@ -24,6 +24,7 @@ pub fn gather(proc: &Path, process: &Process) -> Facts {
             java_version: target::java_version(proc, process.pid),
         },
         machine: None,
+        disk_read_bytes: None,
         io_uring: target::io_uring_in_use(proc, process.pid),
         compat: process.compat,
         problems: Vec::new(),
@@ -50,6 +51,14 @@ pub fn gather(proc: &Path, process: &Process) -> Facts {
         facts.problems = broker.problems;
     }
     facts
+}
+
+/// Bytes that a process has read from disks since it began (`read_bytes` in `/proc/PID/io`, Documentation/filesystems/proc.rst,
+/// 3.3); `None` where that can't be seen.
+#[must_use]
+pub fn disk_read_bytes(proc: &Path, pid: u32) -> Option<u64> {
+    let text = std::fs::read_to_string(proc.join(pid.to_string()).join("io")).ok()?;
+    text.lines().find_map(|line| line.strip_prefix("read_bytes:")?.trim().parse().ok())
 }
 
 /// Looks at what the process runs on: what changes from moment to moment is then as it is now.

@@ -23,6 +23,7 @@ pub mod output;
 pub mod privileges;
 pub mod probe;
 pub mod report;
+pub mod residency;
 pub mod serve;
 pub mod snapshot;
 pub mod target;

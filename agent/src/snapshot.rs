@@ -1,9 +1,12 @@
 //! What the maps held at one moment, and the difference of two moments. Pure: reading is `probe`'s, meaning is
 //! `report`'s. Serialisable, so that a recorded one can be tested without a kernel.
 
+pub(crate) mod fills;
+
 use std::{collections::BTreeMap, sync::Arc};
 
 use agent_ebpf::{Counter, Endpoint, FileBytes, InodeKey, SIZE_BUCKETS, Syscall, Tally};
+pub use fills::{FileFill, Fills};
 use serde::{Deserialize, Serialize};
 
 use crate::cpu::Cpu;
@@ -35,6 +38,9 @@ pub struct Snapshot {
     /// the target's are missing.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub missed_calls: u64,
+    /// What came into the page cache; `None` where that was not counted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fills: Option<Fills>,
 }
 
 #[allow(clippy::trivially_copy_pass_by_ref)] // serde's way
@@ -324,6 +330,10 @@ impl Snapshot {
                 .filter(|(_, calls)| *calls > 0)
                 .collect(),
             cpu: self.cpu.as_ref().map(|now| earlier.cpu.as_ref().map_or_else(|| now.clone(), |cpu| now.since(cpu))),
+            fills: self.fills.as_ref().map(|now| match &earlier.fills {
+                Some(before) => now.since(before),
+                None => now.clone(),
+            }),
         }
     }
 
@@ -382,6 +392,10 @@ impl Snapshot {
         if let Some(theirs) = &other.cpu {
             self.cpu.get_or_insert_default().add(theirs);
         }
+        self.fills = match (self.fills.take(), &other.fills) {
+            (Some(ours), Some(theirs)) => Some(ours.plus(theirs)),
+            (ours, theirs) => ours.or_else(|| theirs.clone()),
+        };
         self
     }
 
@@ -396,6 +410,7 @@ impl Snapshot {
             counters: self.counters.clone(),
             refused: self.refused.clone(),
             cpu: self.cpu.clone(),
+            fills: self.fills.clone(),
             ..Self::default()
         }
     }

@@ -61,7 +61,7 @@ pub(crate) fn on_exit(ret: i64, regs: impl FnOnce() -> *const u8) {
 
 /// The target with this thread-group id.
 #[inline(always)]
-fn target(tgid: u32) -> Option<Target> {
+pub(crate) fn target(tgid: u32) -> Option<Target> {
     let mut probe = 0;
     while probe < TARGET_PROBES {
         let bucket = TARGETS.get_ptr((tgid + probe) % TARGET_BUCKETS)?;
@@ -80,7 +80,7 @@ fn target(tgid: u32) -> Option<Target> {
 
 /// Whether the running task belongs to the process that was meant, not to a later one with its PID.
 #[inline(always)]
-fn is_same(task: *const u8, target: &Target) -> bool {
+pub(crate) fn is_same(task: *const u8, target: &Target) -> bool {
     let start = near::<*const u8>(task, offset!(task_group_leader))
         .and_then(|leader| near::<u64>(leader, offset!(task_start_boottime)));
     start == Some(target.start_boottime)

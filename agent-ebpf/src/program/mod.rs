@@ -4,6 +4,7 @@ pub(crate) mod account;
 pub(crate) mod call;
 pub(crate) mod counter;
 pub(crate) mod exit;
+pub(crate) mod fills;
 pub(crate) mod globals;
 pub(crate) mod maps;
 pub(crate) mod messages;

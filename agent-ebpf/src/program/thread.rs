@@ -2,7 +2,7 @@
 
 use agent_ebpf::{Counter, FLAG_FILE, FileKey, FilePath, InodeKey, THREAD_PORTS, THREADS as THREAD_ENTRIES, Thread};
 
-use super::{account::file, counter::count, maps::THREADS, object::NO_DESCRIPTOR};
+use super::{account::file, counter::count, fills, globals::has, maps::THREADS, object::NO_DESCRIPTOR};
 
 /// What a thread had read when it sent.
 pub(crate) struct Carried {
@@ -77,6 +77,9 @@ pub(crate) fn sends(target: u32, tid: u32, port: u32, sent: u64) -> Carried {
     let key = FileKey { inode: thread.file, target, port };
     if of_file != 0 {
         file(&key, NO_DESCRIPTOR, tid, FilePath::Carried, calls, of_file);
+        if has(|features| &features.page_cache) {
+            fills::sent(target, tid, &key.inode, port);
+        }
     }
     file(&key, NO_DESCRIPTOR, tid, FilePath::SentCopied, 1, sent);
     Carried { bytes, flags: FLAG_FILE }

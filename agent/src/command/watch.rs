@@ -16,7 +16,7 @@ use crate::{
     error::{Error, Status},
     facts,
     output::{self, Bytes, Progress, Style},
-    probe::{Capacity, Probe, Slot},
+    probe::{Capacity, Parts, Probe, Slot},
     report::{self, Attach, Egress, EndedBy, Facts, Report, Window},
     snapshot::Snapshot,
     target::{self, Pidfd},
@@ -67,7 +67,9 @@ async fn watch(pid: u32, options: &Watch) -> Result<Report, Error> {
     if with(Part::Machine) {
         facts::look_at_machine(proc, &mut facts);
     }
-    let mut probe = Probe::attach(options.attach, Capacity::default())?;
+    let parts = Parts { page_cache: with(Part::PageCache) };
+    let mut probe = Probe::attach_with(options.attach, Capacity::default(), parts)?;
+    facts.problems.extend(probe.missing());
     let mut unknown_listeners = None;
     let slot = probe.watch(pid, || {
         target::listening_ports(proc, pid).unwrap_or_else(|error| {
@@ -75,11 +77,15 @@ async fn watch(pid: u32, options: &Watch) -> Result<Report, Error> {
             Default::default()
         })
     })?;
+    let disk_reads = facts::disk_read_bytes(proc, pid);
     let (start, started) = (SystemTime::now(), Instant::now());
     facts.problems.extend(unknown_listeners);
     let mut account = account(&probe, slot, proc, pid, &mut facts);
     let ended_by = wait(&probe, slot, &pidfd, options.duration, &facts.target.name, started, account.as_mut()).await?;
     probe.stop(slot)?;
+    // The kernel's account goes with the process.
+    facts.disk_read_bytes =
+        facts::disk_read_bytes(proc, pid).zip(disk_reads).map(|(now, then)| now.saturating_sub(then));
     let seconds = started.elapsed().as_secs_f64();
     if let Some(account) = &mut account {
         account.look(|tids| probe.sends(slot, tids))?;

@@ -20,8 +20,17 @@ impl Child {
     /// # Errors
     /// [`ExerciseError`], the child's own included.
     pub fn spawn(exe: &Path, plan: &Plan) -> Result<Self, ExerciseError> {
+        Self::spawn_in(exe, plan, &std::env::temp_dir())
+    }
+
+    /// The same, with its files in a folder in `dir`.
+    ///
+    /// # Errors
+    /// As [`Self::spawn`].
+    pub fn spawn_in(exe: &Path, plan: &Plan, dir: &Path) -> Result<Self, ExerciseError> {
         let control = Control::create()?;
         let process = Command::new(exe)
+            .env("TMPDIR", dir)
             .args(["exercise", "--plan", &plan.to_string(), "--control-fd", &control.fd().to_string()])
             .stdin(Stdio::null())
             .stdout(Stdio::null())

@@ -14,6 +14,7 @@ use std::io;
 pub use child::Child;
 use control::{Control, State};
 pub use ledger::{Known, KnownFile, KnownPort, Ledger};
+pub use objects::drop_from_cache;
 pub use plan::Plan;
 use recorder::Recorder;
 

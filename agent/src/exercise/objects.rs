@@ -18,6 +18,7 @@ use std::{
 use agent_ebpf::Endpoint;
 
 use super::{ExerciseError, KnownPort};
+use crate::residency::pages::resident_bytes;
 
 /// An open descriptor and what it is.
 pub(super) struct Object {
@@ -77,6 +78,12 @@ impl Object {
         Ok(other)
     }
 
+    /// Writes a file out and drops its pages from memory, and no others.
+    pub(super) fn drop_from_cache(&self) -> Result<(), ExerciseError> {
+        let file = std::fs::File::from(self.fd.try_clone().map_err(ExerciseError::call("duplicate a descriptor"))?);
+        drop_from_cache(&file).map_err(ExerciseError::call("drop a file from the page cache"))
+    }
+
     pub(super) fn set_nonblocking(&self) -> Result<(), ExerciseError> {
         // SAFETY: flags of an open descriptor.
         let set = unsafe { libc::fcntl(self.raw(), libc::F_SETFL, libc::O_NONBLOCK | libc::O_RDWR) };
@@ -89,6 +96,24 @@ impl Object {
         let set = unsafe { libc::setsockopt(self.raw(), libc::SOL_SOCKET, option, (&raw const value).cast(), length) };
         if set < 0 { Err(ExerciseError::last("set an option of a socket")) } else { Ok(()) }
     }
+}
+
+/// Writes a file out and drops its pages from memory, and no others.
+///
+/// # Errors
+/// What the kernel said, or that some of them stay, as in a file system that is in memory itself.
+pub fn drop_from_cache(file: &std::fs::File) -> io::Result<()> {
+    // A page that the file system's journal still holds stays for a moment.
+    const TRIES: u32 = 200;
+    for _ in 0..TRIES {
+        file.sync_all()?;
+        rustix::fs::fadvise(file, 0, None, rustix::fs::Advice::DontNeed)?;
+        if resident_bytes(file)? == 0 {
+            return Ok(());
+        }
+        std::thread::sleep(std::time::Duration::from_millis(10));
+    }
+    Err(io::Error::other("its pages stay in memory"))
 }
 
 /// A file with `size` bytes in it, opened for reading and writing.

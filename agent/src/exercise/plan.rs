@@ -30,6 +30,8 @@ pub enum Plan {
     IoUring,
     /// A broker's ways to send, one a listener: by zero copy, as TLS, out of files, refused.
     Flows,
+    /// A file that is not in memory.
+    Cold,
 }
 
 impl Plan {
@@ -45,6 +47,7 @@ impl Plan {
             Self::ZeroCopy => plans::zerocopy::prepare(),
             Self::IoUring => plans::io_uring::prepare(dir),
             Self::Flows => plans::flows::prepare(dir),
+            Self::Cold => plans::cold::prepare(dir),
         }
     }
 }
@@ -62,6 +65,7 @@ impl fmt::Display for Plan {
             Self::ZeroCopy => f.write_str("zerocopy"),
             Self::IoUring => f.write_str("io-uring"),
             Self::Flows => f.write_str("flows"),
+            Self::Cold => f.write_str("cold"),
         }
     }
 }
@@ -80,6 +84,7 @@ impl FromStr for Plan {
             "zerocopy" => Self::ZeroCopy,
             "io-uring" => Self::IoUring,
             "flows" => Self::Flows,
+            "cold" => Self::Cold,
             other => match other.strip_prefix("storm=").and_then(|calls| calls.parse().ok()) {
                 Some(calls) => Self::Storm(calls),
                 None => return Err(format!("there is no plan `{other}`")),

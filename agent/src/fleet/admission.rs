@@ -86,34 +86,59 @@ pub struct TopicBytes {
     pub copied_read_bytes: u64,
     /// Bytes into its log.
     pub written_bytes: u64,
+    /// Bytes that came into the page cache while it was read: asked for.
+    pub asked_bytes: u64,
+    /// The same: read ahead.
+    pub read_ahead_bytes: u64,
 }
 
+/// Counts of [`TopicBytes`].
+const COUNTS: usize = 5;
+
 impl TopicBytes {
-    const fn named(topic: Arc<str>, partition: Option<u32>) -> Self {
-        Self { topic, partition, zero_copy_read_bytes: 0, copied_read_bytes: 0, written_bytes: 0 }
+    pub(crate) const fn named(topic: Arc<str>, partition: Option<u32>) -> Self {
+        Self {
+            topic,
+            partition,
+            zero_copy_read_bytes: 0,
+            copied_read_bytes: 0,
+            written_bytes: 0,
+            asked_bytes: 0,
+            read_ahead_bytes: 0,
+        }
     }
 
     /// As a counter that wraps, from which [`Series::change`] makes one that does not.
-    const fn offset(&mut self, offset: [u64; 3]) {
-        self.zero_copy_read_bytes = self.zero_copy_read_bytes.wrapping_add(offset[0]);
-        self.copied_read_bytes = self.copied_read_bytes.wrapping_add(offset[1]);
-        self.written_bytes = self.written_bytes.wrapping_add(offset[2]);
+    fn offset(&mut self, offset: [u64; COUNTS]) {
+        self.counts().into_iter().zip(offset).for_each(|(count, offset)| *count = count.wrapping_add(offset));
     }
 
-    const fn bytes(&self) -> [u64; 3] {
-        [self.zero_copy_read_bytes, self.copied_read_bytes, self.written_bytes]
+    const fn counts(&mut self) -> [&mut u64; COUNTS] {
+        [
+            &mut self.zero_copy_read_bytes,
+            &mut self.copied_read_bytes,
+            &mut self.written_bytes,
+            &mut self.asked_bytes,
+            &mut self.read_ahead_bytes,
+        ]
     }
 
-    const fn merge(&mut self, other: &Self) {
-        self.zero_copy_read_bytes += other.zero_copy_read_bytes;
-        self.copied_read_bytes += other.copied_read_bytes;
-        self.written_bytes += other.written_bytes;
+    const fn bytes(&self) -> [u64; COUNTS] {
+        [self.zero_copy_read_bytes, self.copied_read_bytes, self.written_bytes, self.asked_bytes, self.read_ahead_bytes]
     }
 
-    const fn add(&mut self, topic: &Topic) {
+    fn merge(&mut self, other: &Self) {
+        self.counts().into_iter().zip(other.bytes()).for_each(|(count, more)| *count += more);
+    }
+
+    pub(crate) fn add(&mut self, topic: &Topic) {
         self.zero_copy_read_bytes += topic.zero_copy_read_bytes;
         self.copied_read_bytes += topic.copied_read_bytes;
         self.written_bytes += topic.written_bytes;
+        if let Some(cache) = &topic.cache {
+            self.asked_bytes += cache.asked_bytes;
+            self.read_ahead_bytes += cache.read_ahead_bytes;
+        }
     }
 }
 
@@ -148,7 +173,7 @@ pub(super) struct Series {
     flows: Admission<(Key, String)>,
     policy: TopicPolicy,
     /// What is added to [`OTHER`] so that a change of the policy does not move it.
-    offset: [u64; 3],
+    offset: [u64; COUNTS],
 }
 
 /// A topic-partition, or a topic.
@@ -163,7 +188,7 @@ impl Series {
             folded_listeners: Folded(BTreeSet::new()),
             flows: Admission::new(policy.limit),
             policy,
-            offset: [0; 3],
+            offset: [0; COUNTS],
         }
     }
 
@@ -307,6 +332,11 @@ impl Series {
         kept[position].flows = merge_flows(std::mem::take(&mut kept[position].flows));
         kept[position].egress = kept[position].egress.with_ratios();
         report.listeners = kept;
+        for of in report.page_cache.iter_mut().flat_map(|cache| &mut cache.listeners) {
+            if matches!(&of.port, Some(LocalPort::Port(port)) if refused.contains(port)) {
+                (of.port, of.name) = (Some(LocalPort::Entry(OTHER)), Some(OTHER.to_owned()));
+            }
+        }
         report.transfers = fold_transfers(std::mem::take(&mut report.transfers), &refused);
         self.folded_listeners.count()
     }
@@ -373,6 +403,7 @@ mod tests {
             zero_copy_read_bytes: *bytes,
             copied_read_bytes: 0,
             written_bytes: 0,
+            cache: None,
         };
         let mut report = build(&Snapshot::default(), &facts(), window, attach);
         report.topics = topics.iter().map(topic).collect();

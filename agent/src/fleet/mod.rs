@@ -108,9 +108,33 @@ struct Member {
     /// Processor time of the process that runs.
     account: Option<Account>,
     lately: Lately,
+    disk_reads: DiskReads,
     since: SystemTime,
     started: Instant,
     ended: Option<Instant>,
+}
+
+/// What the kernel's account has the processes of a target read from disks, from life to life.
+#[derive(Clone, Copy, Debug, Default)]
+struct DiskReads {
+    /// Of the lives before, as they were last seen.
+    earlier: u64,
+    /// Of this life: before it was watched, and as it was last seen.
+    life: Option<(u64, u64)>,
+}
+
+impl DiskReads {
+    fn begin(&mut self, now: Option<u64>) {
+        self.earlier += self.life.map_or(0, |(before, last)| last.saturating_sub(before));
+        self.life = now.map(|now| (now, now));
+    }
+
+    /// While a process ends its account is gone before it is: then what was last seen stands.
+    fn so_far(&mut self, now: Option<u64>) -> Option<u64> {
+        let (before, last) = self.life.as_mut()?;
+        *last = now.unwrap_or(*last).max(*last);
+        Some(self.earlier + last.saturating_sub(*before))
+    }
 }
 
 /// All targets, and the hooks that count for them.
@@ -168,6 +192,8 @@ impl Fleet {
         facts.problems.extend(problem);
         let account = cpu::begin(&self.probe, slot, &self.proc, pid);
         let account = account.map_err(|problem| facts.problems.push(problem.to_string())).ok();
+        facts.problems.extend(self.probe.missing());
+        let disk_reads_before = facts::disk_read_bytes(&self.proc, pid);
         if self.limits.machine {
             facts::look_at_machine(&self.proc, &mut facts);
         }
@@ -191,11 +217,13 @@ impl Fleet {
             reasons: Reasons::default(),
             account: None,
             lately: Lately::new(limits.window),
+            disk_reads: DiskReads::default(),
             since: SystemTime::now(),
             started: Instant::now(),
             ended: None,
         });
         (member.facts, member.life, member.account) = (facts, Some((slot, pid)), account);
+        member.disk_reads.begin(disk_reads_before);
         member.surroundings = surroundings(&self.proc, pid);
         member.processes += 1;
         member.ended = None;
@@ -270,8 +298,8 @@ impl Fleet {
             let Some((_, pid)) = member.life else { continue };
             match inspect(&self.proc, pid) {
                 Ok(process) => {
-                    let machine = member.facts.machine.take();
-                    member.facts = Facts { machine, ..facts::gather(&self.proc, &process) };
+                    let Facts { machine, disk_read_bytes, .. } = member.facts.clone();
+                    member.facts = Facts { machine, disk_read_bytes, ..facts::gather(&self.proc, &process) };
                 }
                 Err(error) => tracing::warn!(target_name = name, pid, %error, "its configuration was not read again"),
             }
@@ -334,7 +362,8 @@ impl Fleet {
                     let of_member: Vec<_> = seen.iter().filter(|file| file.slot == slot).collect();
                     let files = self.probe.take_files(&of_member)?;
                     self.evicted += u64::try_from(files.len()).unwrap_or(0);
-                    let idle = Snapshot { files, directories, ..Snapshot::default() };
+                    let fills = self.probe.take_fills(slot, &files)?;
+                    let idle = Snapshot { files, directories, fills, ..Snapshot::default() };
                     member.past = past::fold(&std::mem::take(&mut member.past).plus(&idle));
                 }
                 tracing::info!(evicted = self.evicted, "files that lie still left the kernel's table, which fills up");
@@ -373,6 +402,9 @@ impl Fleet {
         self.look_at_threads()?;
         let attach = facts::attach(&self.probe);
         for (name, member) in &mut self.members {
+            if let Some((_, pid)) = member.life {
+                member.facts.disk_read_bytes = member.disk_reads.so_far(facts::disk_read_bytes(&self.proc, pid));
+            }
             member.look(name, attach.clone(), now);
         }
         Ok(())

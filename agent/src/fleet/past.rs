@@ -44,7 +44,15 @@ pub(super) fn fold(snapshot: &Snapshot) -> Snapshot {
         files.push(others);
     }
     files.sort_by_key(|file| file.inode);
-    Snapshot { files, directories, files_other: overflow.moved, ..snapshot.clone() }
+    let fills = snapshot.fills.as_ref().map(|fills| {
+        let directory = |inode| {
+            let file =
+                snapshot.files.binary_search_by_key(&inode, |file| file.inode).map(|place| &snapshot.files[place]);
+            file.ok().filter(|file| is_segment(&file.name)).map_or(nowhere, |file| file.directory)
+        };
+        fills.renamed(directory)
+    });
+    Snapshot { files, directories, files_other: overflow.moved, fills, ..snapshot.clone() }
 }
 
 #[cfg(test)]

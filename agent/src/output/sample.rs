@@ -1,9 +1,9 @@
 //! A Report with everything in it that one can hold, for the tests of every output.
 
 use crate::report::{
-    Attach, Cost, DATAGRAM, Egress, EmptyCount, EndedBy, ErrorCount, Estimate, FileTraffic, Flow, KafkaTarget,
-    Listener, LocalPort, Lost, Note, OTHER, OUTBOUND, ProcessCost, Reason, Report, SCHEMA_VERSION, Setting, SizeBucket,
-    Target, Topic, Transfer, Window,
+    Attach, CacheUse, Cost, DATAGRAM, Egress, EmptyCount, EndedBy, ErrorCount, Estimate, FileTraffic, Flow,
+    KafkaTarget, Listener, ListenerCache, LocalPort, Lost, Note, OTHER, OUTBOUND, PageCache, ProcessCost, Reason,
+    Report, SCHEMA_VERSION, Setting, SizeBucket, Target, Topic, Transfer, Window,
 };
 use crate::{
     advice::Advice,
@@ -115,7 +115,7 @@ fn error(syscall: &'static str, errno: &str, calls: u64) -> ErrorCount {
 
 fn topic(topic: &str, partition: u32, moved: [u64; 3]) -> Topic {
     let [zero_copy_read_bytes, copied_read_bytes, written_bytes] = moved;
-    Topic { topic: topic.into(), partition, zero_copy_read_bytes, copied_read_bytes, written_bytes }
+    Topic { topic: topic.into(), partition, zero_copy_read_bytes, copied_read_bytes, written_bytes, cache: None }
 }
 
 fn file(directory: Option<&str>, name: &str, inode: Option<u64>, moved: [u64; 3]) -> FileTraffic {
@@ -252,6 +252,7 @@ pub(super) fn broker() -> Report {
         cost: None,
         unsent_read_bytes: 0,
         lost: Lost::default(),
+        page_cache: None,
         machine: None,
         advice: Vec::new(),
         notes: Vec::new(),
@@ -390,6 +391,20 @@ pub(super) fn everything() -> Report {
         missed_calls: 3,
     };
     report.machine = Some(machine());
+    report.topics[0].cache = Some(cache_use(LOG + TLS_READ, 409_600, 131_072));
+    report.topics[1].cache = Some(cache_use(83_886_080, 83_886_080, 4096));
+    report.page_cache = Some(PageCache {
+        total: cache_use(LOG + TLS_READ + 83_886_080, 84_295_680, 135_168),
+        listeners: vec![
+            listener_cache(Some(LocalPort::Port(9093)), Some("SSL"), cache_use(TLS_READ, 84_000_000, 135_168)),
+            listener_cache(Some(LocalPort::Port(9092)), Some("PLAINTEXT"), cache_use(LOG, 4096, 0)),
+            listener_cache(None, None, cache_use(0, 4096, 0)),
+        ],
+        fault_bytes: 8192,
+        other_bytes: 4096,
+        unknown_bytes: 16_384,
+        disk_read_bytes: Some(84_451_328),
+    });
     report.advice = vec![Advice {
         id: "log_dir_on_network",
         text: "Logs lie on a network file system.".to_owned(),
@@ -408,6 +423,17 @@ pub(super) fn everything() -> Report {
         ),
     ];
     report
+}
+
+fn cache_use(read: u64, asked: u64, ahead: u64) -> CacheUse {
+    let cached = read.saturating_sub(asked + ahead);
+    #[allow(clippy::cast_precision_loss)]
+    let hit_ratio = (read > 0).then(|| cached as f64 / read as f64);
+    CacheUse { read_bytes: read, asked_bytes: asked, read_ahead_bytes: ahead, hit_ratio }
+}
+
+fn listener_cache(port: Option<LocalPort>, name: Option<&str>, cache: CacheUse) -> ListenerCache {
+    ListenerCache { port, name: name.map(str::to_owned), cache }
 }
 
 /// A broker's machine: logs on a RAID 10 of disks that turn, and on another machine.

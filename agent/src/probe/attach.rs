@@ -130,7 +130,11 @@ fn no_function(names: &[String]) -> ProbeError {
 
 /// The kernel's types that programs are loaded for, on any leg and by [`load`](super::load): what it may lack included.
 pub(super) fn types() -> impl Iterator<Item = (String, Kind)> {
-    let fixed = [("bpf_iter_task", Kind::Func), ("btf_trace_sys_exit", Kind::Typedef)];
+    let fixed = [
+        ("bpf_iter_task", Kind::Func),
+        ("btf_trace_sys_exit", Kind::Typedef),
+        ("btf_trace_mm_filemap_add_to_page_cache", Kind::Typedef),
+    ];
     let fixed = fixed.into_iter().map(|(name, kind)| (name.to_owned(), kind));
     fixed.chain(calls().map(|call| (syscall_function(call), Kind::Func)))
 }

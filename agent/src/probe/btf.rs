@@ -11,6 +11,8 @@ const HEADER: usize = 24;
 const TYPE: usize = 12;
 /// `struct btf_member`.
 const MEMBER: usize = 12;
+/// `struct btf_enum`.
+const ENUMERATOR: usize = 8;
 /// How deep types may be nested: a guard against a circle in what is no kernel's BTF.
 const DEEPEST: u32 = 16;
 
@@ -18,6 +20,7 @@ const DEEPEST: u32 = 16;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Kind {
     Struct,
+    Enum,
     Typedef,
     Func,
 }
@@ -26,6 +29,7 @@ impl Kind {
     pub(super) const fn number(self) -> u8 {
         match self {
             Self::Struct => STRUCT,
+            Self::Enum => ENUM,
             Self::Typedef => TYPEDEF,
             Self::Func => FUNC,
         }
@@ -155,6 +159,15 @@ impl Btf {
         (bits % 8 == 0).then_some(bits / 8)
     }
 
+    /// The value of a constant of an enumeration.
+    pub(super) fn enumerator(&self, enumeration: &str, name: &str) -> Option<u32> {
+        let this = self.get(self.id(enumeration, Kind::Enum)?)?;
+        (0..this.members).map(|index| this.at + TYPE + index * ENUMERATOR).find_map(|at| {
+            let is_it = self.name(self.word(at)?) == Some(name.as_bytes());
+            is_it.then(|| self.word(at + 4)).flatten()
+        })
+    }
+
     /// Offset in bits and type of a member.
     fn member(&self, structure: Type, name: &str, deepest: u32) -> Option<(u32, u32)> {
         if !matches!(structure.kind, STRUCT | UNION) || deepest == 0 {
@@ -192,7 +205,8 @@ impl Type {
             INT | VAR | DECL_TAG => 4,
             ARRAY => 12,
             STRUCT | UNION | DATASEC | ENUM64 => self.members * 12,
-            ENUM | FUNC_PROTO => self.members * 8,
+            ENUM => self.members * ENUMERATOR,
+            FUNC_PROTO => self.members * 8,
             1..=TYPE_TAG => 0,
             _ => return None,
         })

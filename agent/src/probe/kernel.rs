@@ -125,6 +125,7 @@ pub(super) fn features(layout: &Layout, leg: Leg, facts: &KernelFacts, fetch: bo
         run_queue: u32::from(casts && exclusive && layout.run_queue().is_ok()),
         fetch: u32::from(fetch),
         disable_preemption: u32::from(disable_preemption),
+        page_cache: 0,
     }
 }
 

@@ -1,6 +1,6 @@
 //! Where the running kernel keeps what the program reads, from the kernel's own BTF.
 
-use agent_ebpf::Offsets;
+use agent_ebpf::{FillOffsets, Offsets};
 
 use super::{
     btf::{Btf, Kind},
@@ -132,6 +132,30 @@ impl Layout {
             rq_curr: at("rq", "curr")?,
             id_rq: self.id("rq")?,
             ..Offsets::default()
+        })
+    }
+
+    /// What the program that sees pages come in needs. Before Linux 5.16 they come as `struct page`.
+    ///
+    /// # Errors
+    /// [`ProbeError::UnknownLayout`] with the first member that this kernel does not have.
+    pub fn fill_offsets(&self) -> Result<FillOffsets, ProbeError> {
+        let folio = if self.id("folio").is_ok() { "folio" } else { "page" };
+        let at = |member| self.offset(folio, member);
+        let nr_pages = ["_nr_pages", "_folio_nr_pages"].iter().find_map(|member| self.types.offset("folio", member));
+        // Without it a page's flags don't tell whether there are more.
+        let head_bit = self.types.enumerator("pageflags", "PG_head");
+        let (folio_nr_pages, head_bit) = nr_pages.zip(head_bit).unwrap_or_default();
+        Ok(FillOffsets {
+            folio_flags: at("flags")?,
+            folio_mapping: at("mapping")?,
+            folio_index: at("index")?,
+            folio_nr_pages,
+            head_bit,
+            mapping_host: self.offset("address_space", "host")?,
+            file_pos: self.offset("file", "f_pos")?,
+            page_shift: rustix::param::page_size().trailing_zeros(),
+            id_address_space: self.id("address_space")?,
         })
     }
 

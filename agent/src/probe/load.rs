@@ -3,7 +3,8 @@
 use std::{fs, thread};
 
 use agent_ebpf::{
-    COUNTERS, Features, LISTENER_WORDS, OTHER_PER_TARGET, Offsets, RESULTS_PER_SYSCALL, SyscallTable,
+    COUNTERS, FILL_WAYS, Features, FillOffsets, LISTENER_WORDS, OTHER_PER_TARGET, Offsets, RESULTS_PER_SYSCALL,
+    SyscallTable, THREADS,
     syscall::{GENERIC, I386, NOT_COUNTED, SYSCALLS, X86_64},
 };
 use aya::{
@@ -15,9 +16,9 @@ use aya::{
 use rustix::process::{Resource, Rlimit, setrlimit};
 
 use super::{
-    Candidate, Capacity, KernelFacts, Layout, Leg, LegChoice, ProbeError, VMLINUX, attach, candidates, cut_down,
+    Candidate, Capacity, KernelFacts, Layout, Leg, LegChoice, Parts, ProbeError, VMLINUX, attach, candidates, cut_down,
     error::{chain, missing},
-    kernel, kfunc, leg,
+    fills, kernel, kfunc, leg,
     places::{self, Places},
 };
 
@@ -53,11 +54,21 @@ impl Kernel {
     }
 }
 
-pub(super) fn attach(choice: LegChoice, capacity: Capacity) -> Result<(Ebpf, Leg, String), ProbeError> {
+/// The program in the kernel, and what it counts.
+pub(super) struct Attached {
+    pub(super) ebpf: Ebpf,
+    pub(super) leg: Leg,
+    pub(super) reason: String,
+    pub(super) parts: Parts,
+    /// Why pages that come in are not counted.
+    pub(super) no_page_cache: Option<String>,
+}
+
+pub(super) fn attach(choice: LegChoice, capacity: Capacity, parts: Parts) -> Result<Attached, ProbeError> {
     let loader = thread::Builder::new().spawn(bare_loader);
     let kernel = Kernel::of_this_machine()?;
     let loader = || loader.ok().and_then(|thread| thread.join().ok()).unwrap_or_else(bare_loader);
-    attach_object(OBJECT, &kernel, loader, choice, capacity)
+    attach_object(OBJECT, &kernel, loader, choice, capacity, parts)
 }
 
 /// Attaches an object to a kernel; `loader` is asked for when it is needed.
@@ -67,18 +78,24 @@ fn attach_object(
     loader: impl FnOnce() -> EbpfLoader<'static>,
     choice: LegChoice,
     capacity: Capacity,
-) -> Result<(Ebpf, Leg, String), ProbeError> {
+    mut parts: Parts,
+) -> Result<Attached, ProbeError> {
     let candidates = candidates(choice, &kernel.facts).map_err(|reasons| match choice {
         LegChoice::Tracepoint if !kernel.facts.syscall_tracepoints => ProbeError::NoTracefs,
         _ => ProbeError::NoLeg(reasons),
     })?;
+    let mut no_page_cache = parts.page_cache.then(|| fills::obstacle(&kernel.layout)).flatten();
+    parts.page_cache &= no_page_cache.is_none();
     let constants = Constants::of(kernel)?;
     let features: Vec<Features> = candidates
         .iter()
-        .map(|candidate| kernel::features(&kernel.layout, candidate.leg, &kernel.facts, kernel.fetch))
+        .map(|candidate| {
+            let features = kernel::features(&kernel.layout, candidate.leg, &kernel.facts, kernel.fetch);
+            Features { page_cache: u32::from(parts.page_cache), ..features }
+        })
         .collect();
     raise_memory_limit(&kernel.facts);
-    let mut loader = constants.given_to(loader(), capacity);
+    let mut loader = constants.given_to(loader(), capacity, parts);
     let object = kfunc::link(object, &kernel.layout, kernel.fetch);
     let mut refused: Option<(Leg, ProbeError)> = None;
     // What the leg before has made and not used.
@@ -93,7 +110,15 @@ fn attach_object(
             Ok(mut ebpf) => match attach::attach(&mut ebpf, &kernel.layout, &kernel.types, candidate.leg) {
                 Ok(note) => {
                     let note = format!("{note}{}", leg::warning(candidate.leg, &kernel.facts));
-                    return Ok((ebpf, candidate.leg, reason(candidate, refused.as_ref(), &note)));
+                    // A part that a kernel refuses is missing, and takes nothing else with it.
+                    if parts.page_cache
+                        && let Err(error) = fills::attach(&mut ebpf, &kernel.types)
+                    {
+                        no_page_cache = Some(error.to_string().lines().next().unwrap_or_default().to_owned());
+                        parts.page_cache = false;
+                    }
+                    let reason = reason(candidate, refused.as_ref(), &note);
+                    return Ok(Attached { ebpf, leg: candidate.leg, reason, parts, no_page_cache });
                 }
                 Err(error) => {
                     made = is_unused(&ebpf).then_some((features, ebpf));
@@ -140,19 +165,28 @@ struct Constants {
     offsets: Offsets,
     native: SyscallTable,
     compat: SyscallTable,
+    fills: FillOffsets,
 }
 
 impl Constants {
     fn of(kernel: &Kernel) -> Result<Self, ProbeError> {
         let (native, compat) = syscall_tables()?;
-        Ok(Self { offsets: kernel.layout.offsets()?, native, compat })
+        // Where they are not known, no program reads them.
+        let fills = kernel.layout.fill_offsets().unwrap_or_default();
+        Ok(Self { offsets: kernel.layout.offsets()?, native, compat, fills })
     }
 
     /// The loader with these and with the sizes of the maps.
-    fn given_to<'a>(&'a self, mut loader: EbpfLoader<'a>, capacity: Capacity) -> EbpfLoader<'a> {
+    fn given_to<'a>(&'a self, mut loader: EbpfLoader<'a>, capacity: Capacity, parts: Parts) -> EbpfLoader<'a> {
         let targets = u32::from(capacity.targets.max(1));
+        // A part that is left out takes no memory. Files that are read from a disk are few among those that are read.
+        let with_fills = |entries: u32| if parts.page_cache { entries } else { 1 };
         loader
             .override_global("OFFSETS", &self.offsets, true)
+            .override_global("FILL_OFFSETS", &self.fills, true)
+            .map_max_entries("FILLS", with_fills((capacity.files / 4).max(1024)))
+            .map_max_entries("FILLS_OTHER", with_fills(targets * FILL_WAYS))
+            .map_max_entries("FILL_THREADS", with_fills(THREADS))
             .override_global("NATIVE_CALLS", &self.native, true)
             .override_global("COMPAT_CALLS", &self.compat, true)
             .map_max_entries("TRANSFER_KEYS", capacity.transfers)

@@ -8,6 +8,7 @@ mod cut_down;
 mod error;
 mod evict;
 mod files;
+mod fills;
 #[cfg(test)]
 mod fixtures;
 mod kernel;
@@ -35,7 +36,7 @@ pub use kernel::{KernelFacts, Preemption};
 pub use layout::{Layout, VMLINUX};
 pub use leg::{Candidate, Leg, LegChoice, candidates};
 
-use crate::snapshot::{File, Snapshot};
+use crate::snapshot::{File, Fills, Snapshot};
 
 /// Hooks in the kernel. They are links that live as long as this value: whatever ends the process detaches them.
 pub struct Probe {
@@ -47,6 +48,16 @@ pub struct Probe {
     capacity: Capacity,
     /// What is kept from one [`Probe::read`] to the next.
     known: files::Known,
+    parts: Parts,
+    /// Why pages that come in are not counted, though that was asked for; `None` if they are, or were not to be.
+    no_page_cache: Option<String>,
+}
+
+/// What is counted beside the calls.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Parts {
+    /// Pages that come into the page cache.
+    pub page_cache: bool,
 }
 
 /// Counts of a file and a port at one moment.
@@ -101,10 +112,19 @@ impl Probe {
     /// # Errors
     /// What is missing and how to mend it: see [`ProbeError`].
     pub fn attach(choice: LegChoice, capacity: Capacity) -> Result<Self, ProbeError> {
+        Self::attach_with(choice, capacity, Parts::default())
+    }
+
+    /// The same, with what else is to be counted. A part that this kernel does not allow is left out: see
+    /// [`Self::missing`].
+    ///
+    /// # Errors
+    /// As [`Self::attach`].
+    pub fn attach_with(choice: LegChoice, capacity: Capacity, parts: Parts) -> Result<Self, ProbeError> {
         let started = Instant::now();
-        let (ebpf, leg, reason) = load::attach(choice, capacity)?;
+        let load::Attached { ebpf, leg, reason, parts, no_page_cache } = load::attach(choice, capacity, parts)?;
         let attached_in = started.elapsed();
-        tracing::debug!(%leg, reason, "attached");
+        tracing::debug!(%leg, reason, ?parts, "attached");
         Ok(Self {
             ebpf,
             leg,
@@ -113,7 +133,18 @@ impl Probe {
             targets: targets::Targets::new(capacity.targets),
             capacity,
             known: files::Known::default(),
+            parts,
+            no_page_cache,
         })
+    }
+
+    /// What was asked for and is not counted, and why: a sentence each.
+    #[must_use]
+    pub fn missing(&self) -> Vec<String> {
+        let sentence = |why: &String| {
+            format!("What comes into the page cache is not counted, so cache hits are not known: {why}.")
+        };
+        self.no_page_cache.iter().map(sentence).collect()
     }
 
     /// The leg in use.
@@ -167,6 +198,9 @@ impl Probe {
     pub fn release(&mut self, slot: Slot) -> Result<(), ProbeError> {
         self.targets.remove(&mut self.ebpf, slot)?;
         release::clear(&mut self.ebpf, slot.0)?;
+        if self.parts.page_cache {
+            fills::clear(&mut self.ebpf, slot.0)?;
+        }
         self.targets.free(slot);
         Ok(())
     }
@@ -186,6 +220,18 @@ impl Probe {
     /// What the kernel said.
     pub fn take_files(&mut self, seen: &[&FileCount]) -> Result<Vec<File>, ProbeError> {
         evict::take(&mut self.ebpf, seen)
+    }
+
+    /// Takes what came into the page cache of files that left the table: it is the caller's now.
+    ///
+    /// # Errors
+    /// What the kernel said.
+    pub fn take_fills(&mut self, slot: Slot, files: &[File]) -> Result<Option<Fills>, ProbeError> {
+        if !self.parts.page_cache {
+            return Ok(None);
+        }
+        let inodes = files.iter().map(|file| file.inode).collect();
+        Ok(Some(Fills { files: fills::take(&mut self.ebpf, slot.0, &inodes)?, ..Fills::default() }))
     }
 
     /// Forgets the names of directories in which no file of the table lies.
@@ -219,7 +265,13 @@ impl Probe {
     /// What the kernel said.
     pub fn snapshot(&self, slot: Slot) -> Result<Snapshot, ProbeError> {
         let mut snapshot = Snapshot::default();
-        read::snapshots(&self.ebpf, &mut [(slot.0, &mut snapshot)], &mut files::Known::default(), self.capacity)?;
+        read::snapshots(
+            &self.ebpf,
+            &mut [(slot.0, &mut snapshot)],
+            &mut files::Known::default(),
+            self.capacity,
+            self.parts,
+        )?;
         Ok(snapshot)
     }
 
@@ -230,7 +282,7 @@ impl Probe {
     /// What the kernel said.
     pub fn read(&mut self, lives: &mut [(Slot, &mut Snapshot)]) -> Result<Vec<Usage>, ProbeError> {
         let mut lives: Vec<(u16, &mut Snapshot)> = lives.iter_mut().map(|(slot, life)| (slot.0, &mut **life)).collect();
-        read::snapshots(&self.ebpf, &mut lives, &mut self.known, self.capacity)
+        read::snapshots(&self.ebpf, &mut lives, &mut self.known, self.capacity, self.parts)
     }
 
     /// Only the transfers: what a progress line or a window's sample needs, cheaper than [`Self::snapshot`].

@@ -16,9 +16,10 @@ use aya::{
 };
 
 use super::{
-    Capacity, ProbeError, Usage,
+    Capacity, Parts, ProbeError, Usage,
     batch::{for_each, for_each_from},
     files::{self, Known},
+    fills,
     load::{Borrowed, map},
     misses::missed_calls,
     places::Places,
@@ -39,6 +40,7 @@ pub(super) fn snapshots(
     lives: &mut [(u16, &mut Snapshot)],
     known: &mut Known,
     capacity: Capacity,
+    parts: Parts,
 ) -> Result<Vec<Usage>, ProbeError> {
     let slots: Vec<u16> = lives.iter().map(|(slot, _)| *slot).collect();
     // Files come first: what left of them since then is more in the transfers, so no part is ever larger than its whole.
@@ -46,6 +48,7 @@ pub(super) fn snapshots(
     let directory_entries = files::directories(ebpf, lives, known)?;
     let missed_calls = missed_calls(ebpf)?;
     let (transfers, transfer_entries) = transfers(ebpf, &slots)?;
+    let mut fills = if parts.page_cache { fills::read(ebpf, &slots)? } else { Vec::new() }.into_iter();
     for ((slot, snapshot), kinds) in lives.iter_mut().zip(transfers) {
         snapshot.transfers = kinds.transfers;
         snapshot.refused = kinds.refused;
@@ -54,6 +57,7 @@ pub(super) fn snapshots(
         snapshot.files_other = files_other(ebpf, *slot)?;
         snapshot.counters = counters(ebpf, *slot)?;
         snapshot.missed_calls = missed_calls;
+        snapshot.fills = fills.next();
     }
     Ok(usage_of([transfer_entries, file_entries, directory_entries], capacity))
 }

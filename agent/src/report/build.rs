@@ -6,7 +6,7 @@ use agent_ebpf::{Counter, RESULT_RESTARTED, SIZE_BUCKETS};
 
 use super::{
     Attach, EmptyCount, ErrorCount, Facts, LocalPort, Lost, OTHER, Report, SCHEMA_VERSION, SizeBucket, Topic, Transfer,
-    Window, cost, files::Tally, listeners, notes,
+    Window, cache, cost, files::Tally, listeners, notes,
 };
 use crate::{
     advice::advise,
@@ -37,7 +37,8 @@ impl Builder {
         attach: Attach,
         mut topics: Vec<Topic>,
     ) -> Report {
-        let files = self.tally.files(parts, facts, &mut topics);
+        let fills = cache::OfFiles::new(parts);
+        let files = self.tally.files(parts, facts, &fills, &mut topics);
         let sent = self.tally.sent();
         // Everything but files is little: it is simply added up.
         let sum = match parts {
@@ -61,6 +62,7 @@ impl Builder {
             total,
             topics,
             files,
+            page_cache: cache::page_cache(parts, &fills, delta, facts),
             machine: facts.machine.clone(),
             advice: Vec::new(),
             unsent_read_bytes: delta.counter(Counter::CarriedUnattributed),

@@ -5,9 +5,12 @@ use std::{
     sync::Arc,
 };
 
-use agent_ebpf::{FileBytes, FilePath, InodeKey};
+use agent_ebpf::{FileBytes, FilePath, Fill, InodeKey};
 
-use super::{Facts, FileTraffic, LocalPort, OTHER, Topic};
+use super::{
+    CacheUse, Facts, FileTraffic, LocalPort, OTHER, Topic,
+    cache::{self, OfFiles},
+};
 use crate::{
     kafka::{TopicPartition, is_segment},
     snapshot::{Directory, File, Sent, Snapshot},
@@ -58,6 +61,8 @@ struct Sum {
     topic: Arc<str>,
     partition: u32,
     moved: FileBytes,
+    /// What came into the page cache while it was read.
+    fill: Fill,
     /// Whether any file of it is there.
     used: bool,
 }
@@ -97,13 +102,19 @@ const SPARE: usize = 64;
 impl Tally {
     /// Log segments by topic-partition into `topics`, whose memory is used again; every other file on its own is
     /// returned. `parts` together are what moved.
-    pub(super) fn files(&mut self, parts: &[&Snapshot], facts: &Facts, topics: &mut Vec<Topic>) -> Vec<FileTraffic> {
+    pub(super) fn files(
+        &mut self,
+        parts: &[&Snapshot],
+        facts: &Facts,
+        fills: &OfFiles,
+        topics: &mut Vec<Topic>,
+    ) -> Vec<FileTraffic> {
         if !self.rules.is_of(facts) {
             *self = Self { rules: Rules::of(facts), ..Self::default() };
         }
         self.round = self.round.wrapping_add(1);
         for sum in &mut self.sums {
-            (sum.moved, sum.used) = (FileBytes::default(), false);
+            (sum.moved, sum.fill, sum.used) = (FileBytes::default(), Fill::default(), false);
         }
         let mut present = 0;
         for directory in parts.iter().flat_map(|part| &part.directories) {
@@ -112,12 +123,12 @@ impl Tally {
         self.sent.clear();
         let mut files = Vec::new();
         for file in parts.iter().flat_map(|part| &part.files) {
-            self.add(file, &mut files);
+            self.add(file, fills.of(file), &mut files);
         }
         files.extend(overflow(parts));
         files.sort_by_key(|f| std::cmp::Reverse(f.zero_copy_read_bytes + f.copied_read_bytes + f.written_bytes));
         topics.clear();
-        topics.extend(self.sums.iter().filter(|sum| sum.used).map(Sum::topic));
+        topics.extend(self.sums.iter().filter(|sum| sum.used).map(|sum| sum.topic(fills.counted)));
         topics.sort_unstable_by(|a, b| {
             let bytes = |t: &Topic| t.zero_copy_read_bytes + t.copied_read_bytes + t.written_bytes;
             bytes(b).cmp(&bytes(a)).then_with(|| (&a.topic, a.partition).cmp(&(&b.topic, b.partition)))
@@ -173,6 +184,7 @@ impl Tally {
                     topic: name,
                     partition: topic.partition,
                     moved: FileBytes::default(),
+                    fill: Fill::default(),
                     used: false,
                 });
                 next
@@ -181,7 +193,7 @@ impl Tally {
     }
 
     /// Adds a file to its topic-partition, or to the other files.
-    fn add(&mut self, file: &File, others: &mut Vec<FileTraffic>) {
+    fn add(&mut self, file: &File, fill: Fill, others: &mut Vec<FileTraffic>) {
         let directory = self.directories.get(&file.directory).filter(|directory| directory.round == self.round);
         let sum = directory.and_then(|directory| directory.sum).filter(|_| is_segment(&file.name));
         let topic = sum.and_then(|sum| self.sums.get(sum as usize)).map(|sum| &sum.topic);
@@ -191,6 +203,7 @@ impl Tally {
         match sum.and_then(|sum| self.sums.get_mut(sum as usize)) {
             Some(sum) => {
                 add(&mut sum.moved, &file.moved);
+                cache::add(&mut sum.fill, fill);
                 sum.used = true;
             }
             None => others.push(traffic(file, directory.map(|directory| &*directory.name))),
@@ -204,8 +217,10 @@ fn is_code(name: &str) -> bool {
 }
 
 impl Sum {
-    fn topic(&self) -> Topic {
+    fn topic(&self, counted: bool) -> Topic {
+        let read = self.moved.bytes[FilePath::ZeroCopyRead as usize] + self.moved.bytes[FilePath::CopiedRead as usize];
         Topic {
+            cache: counted.then(|| CacheUse::new(read, self.fill)),
             topic: Arc::clone(&self.topic),
             partition: self.partition,
             zero_copy_read_bytes: self.moved.bytes[FilePath::ZeroCopyRead as usize],

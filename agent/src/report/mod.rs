@@ -4,6 +4,7 @@
 //! call counts are exact integers. A number that could not be measured is `None` (`null`), and a [`Note`] says why.
 
 mod build;
+mod cache;
 mod cost;
 mod errno;
 mod files;
@@ -15,6 +16,7 @@ use std::{collections::BTreeSet, sync::Arc};
 
 use agent_ebpf::{PORT_DATAGRAM, PORT_NONE, PORT_OUTBOUND};
 pub use build::{Builder, build};
+pub use cache::{CacheUse, ListenerCache, PageCache};
 pub use cost::{Cost, Estimate, ProcessCost};
 pub use listeners::total_egress;
 use serde::Serialize;
@@ -64,6 +66,8 @@ pub struct Report {
     pub topics: Vec<Topic>,
     /// File traffic outside the topics, largest first.
     pub files: Vec<FileTraffic>,
+    /// How much of what was read was in the page cache; `None` where that was not counted.
+    pub page_cache: Option<PageCache>,
     /// What the process runs on; `None` where that was not looked at.
     pub machine: Option<Machine>,
     /// What could be better, with the evidence.
@@ -328,7 +332,7 @@ pub struct Egress {
 }
 
 /// Log traffic of one topic-partition.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Topic {
     /// Topic.
     pub topic: Arc<str>,
@@ -340,6 +344,8 @@ pub struct Topic {
     pub copied_read_bytes: u64,
     /// Bytes into its log.
     pub written_bytes: u64,
+    /// How much of what was read of its log was in the page cache; `None` where that was not counted.
+    pub cache: Option<CacheUse>,
 }
 
 /// File traffic outside the topics.
@@ -400,6 +406,8 @@ pub struct Facts {
     pub subject: Subject,
     /// What it runs on; `None` where that was not looked at.
     pub machine: Option<Machine>,
+    /// Bytes that it has read from disks since it is watched; `None` if that could not be seen.
+    pub disk_read_bytes: Option<u64>,
     /// Whether it has io_uring instances; `None` if that could not be seen.
     pub io_uring: Option<bool>,
     /// Whether it is a 32-bit program; `None` if that could not be seen.

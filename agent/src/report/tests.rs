@@ -41,6 +41,7 @@ pub(crate) fn facts() -> Facts {
         log_dir_inodes: [LOG_DIR].into(),
         subject: Subject::default(),
         machine: None,
+        disk_read_bytes: None,
         io_uring: Some(false),
         compat: Some(false),
         problems: Vec::new(),

@@ -3,6 +3,7 @@
 #![allow(dead_code, missing_docs, unreachable_pub, clippy::unwrap_used, clippy::expect_used, clippy::panic)] // each test file uses a part
 
 pub mod service;
+pub mod volume;
 
 use std::{
     io::{BufRead, BufReader, Read},

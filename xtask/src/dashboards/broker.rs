@@ -4,6 +4,7 @@ use serde_json::json;
 
 use super::{
     board::{Board, annotation},
+    cache,
     colour::{BAD, COPIED, GOOD, RECEIVED, UNKNOWN, ZERO_COPY},
     fleet::{IDLE, gauge},
     machine,
@@ -44,6 +45,7 @@ pub(super) fn board() -> Board {
             ("In which system calls?", calls()),
             ("How large are the calls?", sizes()),
             ("What comes in?", ingress()),
+            ("From memory or from disk?", cache::cache()),
             ("What does it run on?", machine::machine()),
             ("Which process is it?", process()),
         ],

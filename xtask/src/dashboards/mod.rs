@@ -5,6 +5,7 @@
 
 mod board;
 mod broker;
+mod cache;
 #[cfg(test)]
 mod checks;
 mod colour;

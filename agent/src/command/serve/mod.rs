@@ -25,7 +25,7 @@ use crate::{
     log::{self, Lost},
     machine::{self, Sources},
     privileges,
-    probe::{Capacity, Probe, ProbeError},
+    probe::{Capacity, Parts, Probe, ProbeError},
     serve::{
         Pages, Stats,
         clock::Clocks,
@@ -103,7 +103,8 @@ async fn run_service(arguments: Vec<OsString>, settings: Settings, lost: Lost) -
     let listeners = listen(options).await?;
     let web = Arc::new(WebHandle::new(options.web_config.as_deref(), Arc::new(WebStats::default()))?);
     let started = Instant::now();
-    let probe = Probe::attach(options.attach, capacity(options))?;
+    let parts = Parts { page_cache: !options.without.contains(&cli::Part::PageCache) };
+    let probe = Probe::attach_with(options.attach, capacity(options), parts)?;
     let attach = started.elapsed();
     // The kernel's types took some fifty megabytes while they were read.
     memory::give_back();

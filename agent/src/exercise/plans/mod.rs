@@ -6,6 +6,7 @@ use super::{ExerciseError, Recorder};
 pub(super) type Calls = Box<dyn FnOnce(&mut Recorder) -> Result<(), ExerciseError>>;
 
 pub(super) mod basic;
+pub(super) mod cold;
 pub(super) mod compat;
 pub(super) mod fds;
 pub(super) mod flows;

@@ -96,6 +96,16 @@ metrics! {
         "Topic-partitions whose bytes went to the topic (other) for want of a series, each counted once (up to 100,000).";
     FOLDED_LISTENERS: Counter "zctrace_folded_listeners_total" ["target"]
         "Listeners whose bytes went to the listener (other) for want of series, each counted once.";
+    TOPIC_FILLED: Counter "zctrace_topic_page_cache_filled_bytes_total" ["target" "topic" "partition" "kind"]
+        "Bytes of pages that came into the page cache while a topic's log was read: asked (within what the call asked for), read_ahead.";
+    LISTENER_CACHE_READ: Counter "zctrace_listener_log_read_bytes_total" ["target" "listener" "port"]
+        "Bytes read from log segments and sent through a listener's sockets; without a listener what was read and not sent.";
+    LISTENER_FILLED: Counter "zctrace_listener_page_cache_filled_bytes_total" ["target" "listener" "port" "kind"]
+        "Bytes of pages that came into the page cache for these: asked, read_ahead.";
+    FILLED: Counter "zctrace_page_cache_filled_bytes_total" ["target" "kind"]
+        "Bytes of pages that a target brought into the page cache: asked and read_ahead (of files that it read), fault (memory-mapped files), other (other calls).";
+    DISK_READ: Counter "zctrace_disk_read_bytes_total" ["target"]
+        "Bytes that the kernel's own account has the target read from disks (/proc/PID/io).";
     ADVICE: Gauge "zctrace_advice" ["target" "id"]
         "1 for each thing that could be better, by the word that the report's advice has for it.";
     HOST_MEMORY: Gauge "zctrace_host_memory_bytes" ["kind"]

@@ -1,5 +1,6 @@
 //! The exposition: every target's Report as Prometheus reads it.
 
+mod cache;
 mod machine;
 mod metrics;
 #[cfg(test)]
@@ -114,6 +115,7 @@ pub fn render(views: &[&View], own: &Own, out: &mut dyn io::Write) -> io::Result
     egress(&mut text, views);
     ratios(&mut text, views, own);
     topics(&mut text, views);
+    cache::render(&mut text, views);
     machine::render(&mut text, views);
     losses(&mut text, views);
     zctrace(&mut text, own);

@@ -3,29 +3,47 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use agent_ebpf::{Fill, FillWay};
+
 use super::*;
 use crate::{
     fleet::{FlowBytes, TopicBytes},
     report::{self, Attach, EndedBy, OTHER, Window},
-    snapshot::Snapshot,
+    snapshot::{FileFill, Fills, Snapshot},
     target::Surroundings,
 };
 
+/// The same with pages that came in while the first segment was sent.
+fn with_fills(snapshot: &Snapshot) -> Snapshot {
+    let fill = |asked, ahead| Fill { asked, ahead };
+    let mut fills = Fills { faults: fill(8192, 0), others: fill(4096, 0), ..Fills::default() };
+    for file in snapshot.files.iter().filter(|file| crate::kafka::is_segment(&file.name)).take(1) {
+        for (port, _) in &file.sent {
+            let (inode, way, port) = (file.inode, FillWay::ZeroCopy, *port);
+            fills.files.push(FileFill { inode, way, port, fill: fill(65_536, 131_072) });
+        }
+    }
+    Snapshot { fills: Some(fills), ..snapshot.clone() }
+}
+
 fn view(name: &str, snapshot: &Snapshot) -> View {
-    let facts = report::Facts { machine: Some(crate::output::sample::machine()), ..report::tests::facts() };
+    let facts = report::Facts {
+        disk_read_bytes: Some(200_704),
+        machine: Some(crate::output::sample::machine()),
+        ..report::tests::facts()
+    };
     let window =
         Window { start: "2026-11-23T21:49:16.325Z".to_owned(), seconds: 10.5, ended_by: EndedBy::StillRunning };
-    let report = report::build(snapshot, &facts, window, Attach { leg: "raw".to_owned(), ..Attach::default() });
+    let report =
+        report::build(&with_fills(snapshot), &facts, window, Attach { leg: "raw".to_owned(), ..Attach::default() });
     let lately = report.listeners.iter().map(|l| ((l.port, l.name.clone()), l.egress)).collect();
     let topics = report
         .topics
         .iter()
-        .map(|topic| TopicBytes {
-            topic: topic.topic.clone(),
-            partition: Some(topic.partition),
-            zero_copy_read_bytes: topic.zero_copy_read_bytes,
-            copied_read_bytes: topic.copied_read_bytes,
-            written_bytes: topic.written_bytes,
+        .map(|topic| {
+            let mut bytes = TopicBytes::named(topic.topic.clone(), Some(topic.partition));
+            bytes.add(topic);
+            bytes
         })
         .collect();
     let surroundings = Surroundings { java_version: Some("17.0.12".to_owned()), ..Surroundings::default() };

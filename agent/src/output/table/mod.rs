@@ -1,6 +1,7 @@
 //! Sentences and tables for people.
 
 mod advice;
+mod cache;
 mod calls;
 mod cost;
 mod files;
@@ -31,6 +32,7 @@ pub fn render(report: &Report, style: &Style) -> String {
         calls::results(report, style),
         files::topics(report, style),
         files::others(report, style),
+        cache::section(report, style),
         machine::section(report, style),
         advice::section(report, style),
         lost::section(report, style),

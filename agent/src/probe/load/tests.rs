@@ -24,7 +24,8 @@ fn broken(sections: &[&str]) -> Vec<u8> {
 }
 
 fn try_legs(object: &[u8], kernel: &Kernel, choice: LegChoice) -> Result<(Leg, String), ProbeError> {
-    attach_object(object, kernel, bare_loader, choice, Capacity::default()).map(|(_, leg, reason)| (leg, reason))
+    attach_object(object, kernel, bare_loader, choice, Capacity::default(), Parts::default())
+        .map(|attached| (attached.leg, attached.reason))
 }
 
 const RAW: &str = "tp_btf/sys_exit";

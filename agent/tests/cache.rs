@@ -1,0 +1,130 @@
+//! What comes into the page cache, beside the kernel's own account, on file systems of several kinds.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+mod support;
+
+use std::{collections::BTreeMap, path::Path};
+
+use agent_ebpf::{Fill, FillWay};
+use support::{alone, assert_nothing_left, executable, need, volume::Volume};
+use zctrace::{
+    exercise::{Child, KnownPort, Ledger, Plan},
+    facts::disk_read_bytes,
+    probe::{Capacity, LegChoice, Parts, Probe},
+    snapshot::Snapshot,
+    target::listening_ports,
+};
+
+const PROC: &str = "/proc";
+/// Size of the file that the plan `cold` reads.
+const COLD_BYTES: u64 = 8 << 20;
+const COUNTED: Parts = Parts { page_cache: true };
+
+struct Watched {
+    ledger: Ledger,
+    snapshot: Snapshot,
+    /// By the kernel's own account, while it was watched.
+    disk_reads: u64,
+    missing: Vec<String>,
+}
+
+fn watch(plan: Plan, dir: &Path, capacity: Capacity, parts: Parts) -> Watched {
+    let mut child = Child::spawn_in(&executable(), &plan, dir).unwrap_or_else(|error| panic!("{plan}: {error}"));
+    let pid = child.pid();
+    let mut probe = Probe::attach_with(LegChoice::Auto, capacity, parts).unwrap_or_else(|error| panic!("{error}"));
+    let slot = probe.watch(pid, || listening_ports(Path::new(PROC), pid).unwrap()).unwrap();
+    let before = disk_read_bytes(Path::new(PROC), pid).unwrap();
+    child.go();
+    let ledger = child.wait_done().unwrap_or_else(|error| panic!("{plan}: {error}"));
+    let disk_reads = disk_read_bytes(Path::new(PROC), pid).unwrap() - before;
+    probe.stop(slot).unwrap();
+    Watched { ledger, snapshot: probe.snapshot(slot).unwrap(), disk_reads, missing: probe.missing() }
+}
+
+/// What came in, by way and port.
+fn by_way(snapshot: &Snapshot) -> BTreeMap<(FillWay, u32), u64> {
+    let fills = snapshot.fills.as_ref().expect("it was counted");
+    let mut sums = BTreeMap::new();
+    for of in &fills.files {
+        *sums.entry((of.way, of.port)).or_default() += of.fill.asked + of.fill.ahead;
+    }
+    sums
+}
+
+fn listener(ledger: &Ledger) -> u32 {
+    let ports = ledger.transfers.iter().map(|known| known.port);
+    ports.filter(|port| matches!(port, KnownPort::Listener(_))).map(KnownPort::code).next().unwrap()
+}
+
+#[test]
+fn what_is_read_from_disk_is_told_by_way_and_listener_on_every_file_system() {
+    let _alone = alone();
+    for kind in ["ext4", "xfs", "btrfs"] {
+        need(&format!("mkfs.{kind}"));
+        let volume = Volume::new(kind, 512);
+        let watched = watch(Plan::Cold, &volume.path(), Capacity::default(), COUNTED);
+        assert_eq!(watched.missing, Vec::<String>::new());
+        let port = listener(&watched.ledger);
+        let none = agent_ebpf::PORT_NONE;
+        // Once by zero copy and once by copying; what was read again in between came from memory.
+        let expected = [
+            ((FillWay::ZeroCopy, port), COLD_BYTES),
+            ((FillWay::Copied, none), COLD_BYTES),
+            ((FillWay::Carried, port), COLD_BYTES),
+        ];
+        assert_eq!(by_way(&watched.snapshot), expected.into(), "{kind}: {:?}", watched.snapshot.fills);
+        // The account has the file system's own blocks, too, and nothing that was in memory.
+        let read = watched.disk_reads;
+        assert!((2 * COLD_BYTES..2 * COLD_BYTES + (1 << 20)).contains(&read), "{kind}: {read}");
+        let fills = watched.snapshot.fills.as_ref().unwrap();
+        assert_eq!(fills.overflow, Fill::default());
+        assert!(fills.files.iter().all(|of| of.fill.asked > 0 || of.fill.ahead > 0), "{fills:?}");
+        let name = |inode| watched.snapshot.files.iter().find(|file| file.inode == inode).map(|file| &*file.name);
+        assert!(fills.files.iter().all(|of| name(of.inode) == Some("00000000000000000000.log")), "{kind}");
+    }
+}
+
+#[test]
+fn what_is_in_memory_brings_nothing_in() {
+    let _alone = alone();
+    let volume = Volume::new("ext4", 64);
+    let watched = watch(Plan::Basic, &volume.path(), Capacity::default(), COUNTED);
+    assert_eq!(by_way(&watched.snapshot), BTreeMap::new());
+    assert_eq!(watched.disk_reads, 0);
+}
+
+#[test]
+fn what_is_left_out_is_not_counted_and_not_loaded() {
+    let _alone = alone();
+    let volume = Volume::new("ext4", 64);
+    let loaded = || {
+        let names = aya::programs::loaded_programs().filter_map(Result::ok);
+        names.filter(|program| program.name_as_str() == Some("folio_added")).count()
+    };
+    let probe = Probe::attach_with(LegChoice::Auto, Capacity::default(), COUNTED).unwrap();
+    assert_eq!(loaded(), 1);
+    drop(probe);
+    assert_nothing_left();
+    let probe = Probe::attach(LegChoice::Auto, Capacity::default()).unwrap();
+    assert_eq!(loaded(), 0);
+    drop(probe);
+    let watched = watch(Plan::Cold, &volume.path(), Capacity::default(), Parts::default());
+    assert_eq!(watched.snapshot.fills, None);
+}
+
+#[test]
+fn a_slot_that_is_used_again_begins_at_nothing() {
+    let _alone = alone();
+    let volume = Volume::new("ext4", 64);
+    let mut child = Child::spawn_in(&executable(), &Plan::Cold, &volume.path()).unwrap();
+    let mut probe = Probe::attach_with(LegChoice::Auto, Capacity::default(), COUNTED).unwrap();
+    let slot = probe.watch(child.pid(), Default::default).unwrap();
+    child.go();
+    child.wait_done().unwrap();
+    probe.stop(slot).unwrap();
+    assert!(!by_way(&probe.snapshot(slot).unwrap()).is_empty());
+    probe.release(slot).unwrap();
+    let again = Child::spawn_in(&executable(), &Plan::Basic, &volume.path()).unwrap();
+    let slot = probe.watch(again.pid(), Default::default).unwrap();
+    assert_eq!(probe.snapshot(slot).unwrap().fills, Some(Default::default()));
+}

@@ -160,6 +160,8 @@ pub enum Part {
     Machine,
     /// How much of what is read was in the page cache
     PageCache,
+    /// How much of the logs is in memory
+    Residency,
 }
 
 /// What to find by itself.

@@ -1,12 +1,13 @@
 //! What is known of a process from outside the counts: gathered for the Report, from the process and from what it runs.
 
-use std::path::Path;
+use std::{path::Path, sync::Arc, time::Duration};
 
 use crate::{
     kafka,
     machine::{self, HeapFlags, Place, Sources, Subject},
     probe::Probe,
     report::{Attach, Facts, KafkaTarget, KnownListener, Target},
+    residency::Scanner,
     target::{self, Process},
 };
 
@@ -25,6 +26,7 @@ pub fn gather(proc: &Path, process: &Process) -> Facts {
         },
         machine: None,
         disk_read_bytes: None,
+        residency: None,
         io_uring: target::io_uring_in_use(proc, process.pid),
         compat: process.compat,
         problems: Vec::new(),
@@ -59,6 +61,17 @@ pub fn gather(proc: &Path, process: &Process) -> Facts {
 pub fn disk_read_bytes(proc: &Path, pid: u32) -> Option<u64> {
     let text = std::fs::read_to_string(proc.join(pid.to_string()).join("io")).ok()?;
     text.lines().find_map(|line| line.strip_prefix("read_bytes:")?.trim().parse().ok())
+}
+
+/// Looks how much of the logs is in memory, for so long at most. What is no broker, or can't be seen, is left as it is.
+pub fn look_at_logs(proc: &Path, facts: &mut Facts, time: Duration) {
+    if facts.subject.places.is_empty() {
+        return;
+    }
+    let log_dirs = machine::log_dirs(&Sources::new(proc), &facts.subject);
+    if let Ok(scanner) = Scanner::new(proc, facts.subject.pid, &log_dirs) {
+        facts.residency = Some(Arc::new(scanner.finish(time)));
+    }
 }
 
 /// Looks at what the process runs on: what changes from moment to moment is then as it is now.

@@ -128,3 +128,40 @@ fn a_slot_that_is_used_again_begins_at_nothing() {
     let slot = probe.watch(again.pid(), Default::default).unwrap();
     assert_eq!(probe.snapshot(slot).unwrap().fills, Some(Default::default()));
 }
+
+/// What util-linux's fincore says: bytes in memory.
+fn fincore(path: &Path) -> u64 {
+    let output = std::process::Command::new("fincore").args(["-b", "-n", "-o", "RES"]).arg(path).output().unwrap();
+    String::from_utf8(output.stdout).unwrap().trim().parse().unwrap()
+}
+
+#[test]
+fn residency_is_what_fincore_says_on_every_file_system() {
+    use std::os::unix::fs::FileExt;
+    let _alone = alone();
+    need("fincore");
+    for kind in ["ext4", "xfs", "btrfs"] {
+        let volume = Volume::new(kind, 512);
+        let partition = volume.path().join("orders-0");
+        std::fs::create_dir(&partition).unwrap();
+        let segments: Vec<_> = [0, 5000].map(|offset| partition.join(format!("{offset:020}.log"))).into();
+        for path in &segments {
+            std::fs::write(path, vec![3; 4 << 20]).unwrap();
+            zctrace::exercise::drop_from_cache(&std::fs::File::open(path).unwrap()).unwrap();
+        }
+        let child = support::busy();
+        let path = volume.path().display().to_string();
+        let dirs = [zctrace::machine::LogDir { path, ..Default::default() }];
+        let look = || {
+            let scanner = zctrace::residency::Scanner::new(Path::new(PROC), child.pid(), &dirs).unwrap();
+            scanner.finish(std::time::Duration::from_secs(60)).partitions.remove(0)
+        };
+        assert_eq!((look().bytes(), look().segments), ((8 << 20, 0), 2), "{kind}: looking brings nothing in");
+        std::fs::File::open(&segments[0]).unwrap().read_exact_at(&mut vec![0; 1 << 20], 1 << 20).unwrap();
+        let found = look();
+        assert_eq!((found.older_resident_bytes, found.active_resident_bytes), (fincore(&segments[0]), 0), "{kind}");
+        assert!(found.older_resident_bytes >= 1 << 20, "{kind}");
+        std::fs::read(&segments[1]).unwrap();
+        assert_eq!(look().active_resident_bytes, 4 << 20, "{kind}");
+    }
+}

@@ -22,6 +22,8 @@ use crate::{
     target::{self, Pidfd},
 };
 
+/// How long to look how much of the logs is in memory, at most.
+const LOOK_AT_LOGS: Duration = Duration::from_secs(5);
 /// How often the progress line is made new. Reading the maps costs the target nothing.
 const PROGRESS: Duration = Duration::from_millis(250);
 
@@ -96,6 +98,9 @@ async fn watch(pid: u32, options: &Watch) -> Result<Report, Error> {
         std::fs::write(path, serde_json::to_string(&delta)?)?;
     }
     // Of a process that is gone, what was seen when it began.
+    if with(Part::Residency) && ended_by != EndedBy::TargetExit {
+        facts::look_at_logs(proc, &mut facts, LOOK_AT_LOGS);
+    }
     if with(Part::Machine) && ended_by != EndedBy::TargetExit {
         facts::look_at_machine(proc, &mut facts);
     }

@@ -11,6 +11,7 @@ mod window;
 use std::{
     collections::BTreeMap,
     path::PathBuf,
+    sync::Arc,
     time::{Duration, Instant, SystemTime},
 };
 
@@ -24,6 +25,7 @@ use crate::{
     machine::{Machine, Subject},
     probe::{FileCount, Probe, ProbeError, Slot, Usage},
     report::{self, Attach, EndedBy, Facts, Report, Window},
+    residency::Residency,
     snapshot::Snapshot,
     target::{Process, Surroundings, inspect, listening_ports, surroundings},
 };
@@ -44,6 +46,8 @@ pub struct Limits {
     pub idle: Duration,
     /// Whether to look at what the targets run on.
     pub machine: bool,
+    /// Whether to look how much of their logs is in memory.
+    pub residency: bool,
     /// Targets that are known by name, the ended ones included. The one that ended first is forgotten first.
     pub targets: usize,
 }
@@ -56,6 +60,7 @@ impl Default for Limits {
             window: Duration::from_secs(60),
             idle: Duration::from_secs(60),
             machine: true,
+            residency: true,
             targets: 256,
         }
     }
@@ -248,7 +253,7 @@ impl Fleet {
     /// What the kernel said: then `(other)` may step once.
     pub fn change(&mut self, limits: Limits) -> Result<(), ProbeError> {
         // What is left out stays so until the service starts again.
-        self.limits = Limits { machine: self.limits.machine, ..limits };
+        self.limits = Limits { machine: self.limits.machine, residency: self.limits.residency, ..limits };
         let mut result = Ok(());
         let now = Instant::now();
         for member in self.members.values_mut() {
@@ -298,8 +303,9 @@ impl Fleet {
             let Some((_, pid)) = member.life else { continue };
             match inspect(&self.proc, pid) {
                 Ok(process) => {
-                    let Facts { machine, disk_read_bytes, .. } = member.facts.clone();
-                    member.facts = Facts { machine, disk_read_bytes, ..facts::gather(&self.proc, &process) };
+                    let Facts { machine, disk_read_bytes, residency, .. } = member.facts.clone();
+                    let known = facts::gather(&self.proc, &process);
+                    member.facts = Facts { machine, disk_read_bytes, residency, ..known };
                 }
                 Err(error) => tracing::warn!(target_name = name, pid, %error, "its configuration was not read again"),
             }
@@ -377,10 +383,23 @@ impl Fleet {
         self.members.iter().filter_map(|(name, member)| Some((name.as_str(), member.life?.1)))
     }
 
-    /// The running targets whose machines are looked at, and what to look at: none where that is left out.
+    /// Whether to look at what the targets run on, and how much of their logs is in memory.
+    #[must_use]
+    pub const fn looks(&self) -> (bool, bool) {
+        (self.limits.machine, self.limits.residency)
+    }
+
+    /// How much of a target's logs was found to be in memory.
+    pub fn note_residency(&mut self, name: &str, life: Life, residency: Residency) {
+        if let Some(member) = self.members.get_mut(name).filter(|member| member.number == life.0) {
+            member.facts.residency = Some(Arc::new(residency));
+        }
+    }
+
+    /// The running targets, and what to look at.
     #[must_use]
     pub fn subjects(&self) -> Vec<(String, Life, Subject)> {
-        let running = self.members.iter().filter(|(_, member)| self.limits.machine && member.life.is_some());
+        let running = self.members.iter().filter(|(_, member)| member.life.is_some());
         running.map(|(name, member)| (name.clone(), Life(member.number), member.facts.subject.clone())).collect()
     }
 

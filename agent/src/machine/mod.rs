@@ -117,12 +117,11 @@ impl Sources {
 #[must_use]
 pub fn look(sources: &Sources, subject: &Subject) -> Machine {
     let (proc, sys, pid) = (&sources.proc, &sources.sys, subject.pid);
-    let mounts = mounts::read(proc, pid);
     let mut machine = Machine {
         memory: memory::of_host(proc),
         own_memory: memory::of_process(proc, pid),
         cgroup: cgroup::of(proc, sys, pid),
-        log_dirs: subject.places.iter().map(|place| log_dir(sources, place, &mounts)).collect(),
+        log_dirs: log_dirs(sources, subject),
         ..Machine::default()
     };
     machine.cache_room_bytes = cache_room(&machine);
@@ -140,6 +139,13 @@ fn cache_room(machine: &Machine) -> Option<u64> {
         Some(group.limit_bytes?.saturating_sub(others))
     };
     Some(machine.cgroup.as_ref().and_then(of_group).map_or(host, |room| room.min(host)))
+}
+
+/// Where the log directories of a process lie.
+#[must_use]
+pub fn log_dirs(sources: &Sources, subject: &Subject) -> Vec<LogDir> {
+    let mounts = mounts::read(&sources.proc, subject.pid);
+    subject.places.iter().map(|place| log_dir(sources, place, &mounts)).collect()
 }
 
 fn log_dir(sources: &Sources, place: &Place, mounts: &[mounts::Mount]) -> LogDir {

@@ -5,9 +5,12 @@ use crate::report::{
     KafkaTarget, Listener, ListenerCache, LocalPort, Lost, Note, OTHER, OUTBOUND, PageCache, ProcessCost, Reason,
     Report, SCHEMA_VERSION, Setting, SizeBucket, Target, Topic, Transfer, Window,
 };
+use std::sync::Arc;
+
 use crate::{
     advice::Advice,
     machine::{BlockDevice, Cgroup, Java, LogDir, Machine, Memory, OwnMemory},
+    residency::{Partition, Residency},
 };
 
 /// What leaves a log segment by sendfile.
@@ -253,6 +256,7 @@ pub(super) fn broker() -> Report {
         unsent_read_bytes: 0,
         lost: Lost::default(),
         page_cache: None,
+        residency: None,
         machine: None,
         advice: Vec::new(),
         notes: Vec::new(),
@@ -390,6 +394,7 @@ pub(super) fn everything() -> Report {
         unknown_length_calls: 1,
         missed_calls: 3,
     };
+    report.residency = Some(Arc::new(residency()));
     report.machine = Some(machine());
     report.topics[0].cache = Some(cache_use(LOG + TLS_READ, 409_600, 131_072));
     report.topics[1].cache = Some(cache_use(83_886_080, 83_886_080, 4096));
@@ -423,6 +428,31 @@ pub(super) fn everything() -> Report {
         ),
     ];
     report
+}
+
+/// Two partitions, of one of which only the newest is in memory.
+pub(super) fn residency() -> Residency {
+    let partition =
+        |topic: &str, segments, [active_bytes, active_resident_bytes, older_bytes, older_resident_bytes]: [u64; 4]| {
+            Partition {
+                topic: topic.to_owned(),
+                partition: 0,
+                segments,
+                active_bytes,
+                active_resident_bytes,
+                older_bytes,
+                older_resident_bytes,
+            }
+        };
+    Residency {
+        complete: false,
+        partitions: vec![
+            partition("clicks", 1, [1_048_576, 1_048_576, 0, 0]),
+            partition("orders", 3, [524_288_000, 524_288_000, 2_147_483_648, 104_857_600]),
+        ],
+        unreadable: 2,
+        skipped: vec!["/var/lib/kafka/b".to_owned()],
+    }
 }
 
 fn cache_use(read: u64, asked: u64, ahead: u64) -> CacheUse {
@@ -562,6 +592,14 @@ pub(super) fn hostile() -> Report {
         machine.log_dirs[0].source = Some(EVIL.to_owned());
         machine.log_dirs[0].block[0].name = EVIL.to_owned();
     }
+    let evil = |of: &mut Residency| (of.partitions[0].topic, of.skipped) = (EVIL.to_owned(), vec![EVIL.to_owned()]);
+    report.residency = report.residency.map(|of| {
+        Arc::new({
+            let mut of = Residency::clone(&of);
+            evil(&mut of);
+            of
+        })
+    });
     report.advice[0].evidence.push(EVIL.to_owned());
     report.notes.push(note("facts", EVIL));
     report

@@ -63,6 +63,7 @@ impl Builder {
             topics,
             files,
             page_cache: cache::page_cache(parts, &fills, delta, facts),
+            residency: facts.residency.clone(),
             machine: facts.machine.clone(),
             advice: Vec::new(),
             unsent_read_bytes: delta.counter(Counter::CarriedUnattributed),

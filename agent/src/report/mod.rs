@@ -25,6 +25,7 @@ pub(crate) use why::{REASONS, Seen, reasons};
 use crate::{
     advice::Advice,
     machine::{Machine, Subject},
+    residency::Residency,
 };
 
 /// Version of the document. It grows when a field changes its meaning or goes away, not when one is added.
@@ -68,6 +69,8 @@ pub struct Report {
     pub files: Vec<FileTraffic>,
     /// How much of what was read was in the page cache; `None` where that was not counted.
     pub page_cache: Option<PageCache>,
+    /// How much of its logs is in memory; `None` where that was not looked at.
+    pub residency: Option<Arc<Residency>>,
     /// What the process runs on; `None` where that was not looked at.
     pub machine: Option<Machine>,
     /// What could be better, with the evidence.
@@ -406,6 +409,8 @@ pub struct Facts {
     pub subject: Subject,
     /// What it runs on; `None` where that was not looked at.
     pub machine: Option<Machine>,
+    /// How much of its logs is in memory; `None` where that was not looked at.
+    pub residency: Option<Arc<Residency>>,
     /// Bytes that it has read from disks since it is watched; `None` if that could not be seen.
     pub disk_read_bytes: Option<u64>,
     /// Whether it has io_uring instances; `None` if that could not be seen.

@@ -42,6 +42,7 @@ pub(crate) fn facts() -> Facts {
         subject: Subject::default(),
         machine: None,
         disk_read_bytes: None,
+        residency: None,
         io_uring: Some(false),
         compat: Some(false),
         problems: Vec::new(),

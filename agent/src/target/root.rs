@@ -78,6 +78,11 @@ impl Root {
         id.ok_or_else(|| io::Error::other("the kernel does not tell its mount"))
     }
 
+    /// Opens a directory.
+    pub(crate) fn directory(&self, path: &str) -> io::Result<OwnedFd> {
+        self.open(path, OFlags::RDONLY | OFlags::DIRECTORY)
+    }
+
     /// Names in a directory.
     pub(crate) fn names(&self, path: &str) -> io::Result<Vec<String>> {
         self.first_names(path, usize::MAX)

@@ -65,6 +65,35 @@ pub(super) fn cache() -> Vec<Panel> {
         )
         .query(&top(10, "topic", TOPIC_FILLED, TARGET), "{{topic}}")
         .nothing(NOT_COUNTED),
+        Panel::lines(
+            "Logs in memory",
+            "Share of the log segments that is in memory, of those that are written to and of older ones. Normal: the former \
+             are nearly all in memory; consumers that lag further than the latter reach read from disk.",
+            unit::SHARE,
+        )
+        .query(
+            &format!(
+                "sum by (segments) (zctrace_log_resident_bytes{{{TARGET}}}) / sum by (segments) (zctrace_log_size_bytes{{{TARGET}}})"
+            ),
+            "{{segments}}",
+        )
+        .minimum(0.0)
+        .maximum(1.0)
+        .nothing("Not looked at yet"),
+        Panel::bars(
+            "Least in memory",
+            "The ten topics of which most bytes are on disk alone, of those with series. Who reads these from the beginning \
+             reads from disk.",
+            unit::BYTES,
+        )
+        .query(
+            &format!(
+                "sort_desc(topk(10, sum by (topic) (zctrace_topic_log_size_bytes{{{TARGET}}} - zctrace_topic_log_resident_bytes{{{TARGET}}})))"
+            ),
+            "{{topic}}",
+        )
+        .fixed(COPIED)
+        .nothing("Not looked at yet"),
         Panel::bars(
             "Listeners read from disks for",
             "Bytes a second that came into the page cache for each listener's connections, as of now.",

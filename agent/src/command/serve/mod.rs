@@ -1,11 +1,12 @@
 //! `zctrace serve`: finds processes, follows them, and answers Prometheus.
 
 mod follow;
+mod look;
 mod reload;
 
 use std::{
     ffi::OsString,
-    path::{Path, PathBuf},
+    path::PathBuf,
     sync::{Arc, Mutex, MutexGuard, PoisonError, atomic::Ordering},
     time::{Duration, Instant},
 };
@@ -23,7 +24,6 @@ use crate::{
     error::{Error, Status},
     fleet::{Fleet, Limits, TopicPolicy},
     log::{self, Lost},
-    machine::{self, Sources},
     privileges,
     probe::{Capacity, Parts, Probe, ProbeError},
     serve::{
@@ -40,8 +40,6 @@ use reload::Reload;
 const PROC: &str = "/proc";
 /// How often to look how full the maps are: counting a map's entries means to read them all.
 const LOOK_AT_MAPS: Duration = Duration::from_secs(30);
-/// How often to look at what the targets run on.
-const LOOK_AT_MACHINES: Duration = Duration::from_secs(10);
 /// How often to say in the log what clients did wrong.
 const TELL_TROUBLES: Duration = Duration::from_secs(10);
 /// Samples in the window of the ratios.
@@ -134,7 +132,8 @@ async fn run_service(arguments: Vec<OsString>, settings: Settings, lost: Lost) -
         () = follow::follow(search.clone(), &fleet, &stats) => {}
         () = sample(search, &fleet, &stats) => {}
         () = regularly(LOOK_AT_MAPS, &fleet, |fleet| fleet.make_room_in_maps(Instant::now())) => {}
-        () = look_at_machines(&fleet) => {}
+        () = look::at_machines(&fleet) => {}
+        () = look::at_logs(&fleet) => {}
         () = tell_troubles(&web) => {}
         () = hangups(hangup, &reload, &web) => {}
         ended = end() => ended?,
@@ -173,8 +172,9 @@ fn limits(options: &cli::Serve) -> Limits {
         deny: options.deny.clone(),
         aggregate: options.aggregate,
     };
-    let machine = !options.without.contains(&cli::Part::Machine);
-    Limits { topics, listeners: options.listeners, window: options.window, machine, ..Limits::default() }
+    let with = |part| !options.without.contains(&part);
+    let (machine, residency) = (with(cli::Part::Machine), with(cli::Part::Residency));
+    Limits { topics, listeners: options.listeners, window: options.window, machine, residency, ..Limits::default() }
 }
 
 /// Metrics of zctrace's own process.
@@ -184,27 +184,6 @@ fn own_process() -> Registry {
         tracing::warn!(%error, "there will be no metrics of zctrace's own process");
     }
     registry
-}
-
-/// Looks at what the targets run on, now and then, for as long as it is awaited. No scrape waits for that.
-async fn look_at_machines(fleet: &Arc<Mutex<Fleet>>) {
-    let mut tick = interval(LOOK_AT_MACHINES);
-    tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    loop {
-        tick.tick().await;
-        let fleet = Arc::clone(fleet);
-        let look = move || {
-            let sources = Sources::new(Path::new(PROC));
-            let subjects = lock(&fleet).subjects();
-            for (name, life, subject) in subjects {
-                let machine = machine::look(&sources, &subject);
-                lock(&fleet).note_machine(&name, life, machine);
-            }
-        };
-        if let Err(error) = tokio::task::spawn_blocking(look).await {
-            tracing::error!(%error, "what the targets run on could not be looked at");
-        }
-    }
 }
 
 /// Says in the log what clients did wrong, and that memory was short, now and then, for as long as it is awaited.

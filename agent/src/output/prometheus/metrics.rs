@@ -106,6 +106,14 @@ metrics! {
         "Bytes of pages that a target brought into the page cache: asked and read_ahead (of files that it read), fault (memory-mapped files), other (other calls).";
     DISK_READ: Counter "zctrace_disk_read_bytes_total" ["target"]
         "Bytes that the kernel's own account has the target read from disks (/proc/PID/io).";
+    LOG_SIZE: Gauge "zctrace_log_size_bytes" ["target" "segments"]
+        "Bytes of log segments: active (those that are written to), older.";
+    LOG_RESIDENT: Gauge "zctrace_log_resident_bytes" ["target" "segments"]
+        "Of these, bytes in memory.";
+    TOPIC_LOG_SIZE: Gauge "zctrace_topic_log_size_bytes" ["target" "topic" "partition"]
+        "Bytes of a topic-partition's log.";
+    TOPIC_LOG_RESIDENT: Gauge "zctrace_topic_log_resident_bytes" ["target" "topic" "partition"]
+        "Of these, bytes in memory.";
     ADVICE: Gauge "zctrace_advice" ["target" "id"]
         "1 for each thing that could be better, by the word that the report's advice has for it.";
     HOST_MEMORY: Gauge "zctrace_host_memory_bytes" ["kind"]

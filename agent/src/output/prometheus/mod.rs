@@ -3,6 +3,7 @@
 mod cache;
 mod machine;
 mod metrics;
+mod residency;
 #[cfg(test)]
 pub(crate) mod tests;
 mod text;
@@ -116,6 +117,7 @@ pub fn render(views: &[&View], own: &Own, out: &mut dyn io::Write) -> io::Result
     ratios(&mut text, views, own);
     topics(&mut text, views);
     cache::render(&mut text, views);
+    residency::render(&mut text, views);
     machine::render(&mut text, views);
     losses(&mut text, views);
     zctrace(&mut text, own);

@@ -29,6 +29,7 @@ fn with_fills(snapshot: &Snapshot) -> Snapshot {
 fn view(name: &str, snapshot: &Snapshot) -> View {
     let facts = report::Facts {
         disk_read_bytes: Some(200_704),
+        residency: Some(std::sync::Arc::new(crate::output::sample::residency())),
         machine: Some(crate::output::sample::machine()),
         ..report::tests::facts()
     };

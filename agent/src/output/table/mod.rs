@@ -8,6 +8,7 @@ mod files;
 mod listeners;
 mod lost;
 mod machine;
+mod residency;
 #[cfg(test)]
 mod tests;
 mod why;
@@ -33,6 +34,7 @@ pub fn render(report: &Report, style: &Style) -> String {
         files::topics(report, style),
         files::others(report, style),
         cache::section(report, style),
+        residency::section(report, style),
         machine::section(report, style),
         advice::section(report, style),
         lost::section(report, style),

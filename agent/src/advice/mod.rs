@@ -3,8 +3,10 @@
 //! | module | rules about |
 //! |---|---|
 //! | [`sending`] | how it sends: what makes it copy, or make many calls of few bytes |
+//! | [`cache`] | what is read from memory and what from disk |
 //! | [`machine`] | what the broker runs on: memory, file systems, disks |
 
+pub mod cache;
 pub mod machine;
 pub mod sending;
 
@@ -29,6 +31,7 @@ pub struct Advice {
 #[must_use]
 pub fn advise(report: &Report) -> Vec<Advice> {
     let mut advice = sending::advise(report);
+    advice.extend(cache::advise(report));
     advice.extend(machine::advise(report));
     advice
 }

@@ -12,7 +12,7 @@
 //! | `FILE_COUNTS` | array | that index | [`FileCounts`] | goes with the keys |
 //! | `FILES_OTHER` | per-CPU array | target | [`FileCounts`] | cannot |
 //! | `DIRECTORIES` | hash | [`InodeKey`] | [`Directory`] | files stay unnamed, counted |
-//! | `THREADS` | array | thread id modulo | [`Thread`] | counted as not attributed |
+//! | `THREADS` | array | thread id modulo | [`Thread`](crate::Thread) | counted as not attributed |
 //! | `COUNTERS` | per-CPU array | [`counter_index`] | one [`Counter`] | cannot |
 //! | `FREE_TRANSFERS`, `FREE_FILES` | queue | | indices that were given back | holds them all |
 //! | `STATE` | array | [`STATE_EPOCH`] and its like | a word | cannot |

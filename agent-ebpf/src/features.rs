@@ -53,8 +53,5 @@ pub const KFUNC_PREEMPT_ENABLE: Kfunc = Kfunc { name: "bpf_preempt_enable", plac
 /// Every one of them.
 pub const KFUNCS: [Kfunc; 3] = [KFUNC_CAST, KFUNC_PREEMPT_DISABLE, KFUNC_PREEMPT_ENABLE];
 
-/// How many functions the leg `fexit` can hook beside the first: those of the same prototype.
-pub const FEXIT_STUBS: usize = 26;
-
-/// How many functions of other prototypes it can hook.
-pub const FEXIT_ALONE: usize = 2;
+/// How many functions of one prototype the leg `fexit` can hook beside the first.
+pub const FEXIT_STUBS: usize = 24;

@@ -14,7 +14,12 @@ use aya_ebpf::{
     macros::{btf_tracepoint, fexit, tracepoint},
     programs::{BtfTracePointContext, FExitContext, TracePointContext},
 };
-use program::{exit::on_exit, fills, maps::PROGRAMS, preempt, resolve, task};
+use program::{
+    exit::on_exit,
+    fills,
+    maps::{OTHER_PROGRAMS, PROGRAMS},
+    preempt, resolve, task,
+};
 
 /// Leg `raw`: the BTF-typed raw tracepoint at the exit of every system call.
 #[btf_tracepoint(function = "sys_exit")]
@@ -22,7 +27,7 @@ use program::{exit::on_exit, fills, maps::PROGRAMS, preempt, resolve, task};
 fn raw_sys_exit(ctx: BtfTracePointContext) -> i32 {
     let regs: *const u8 = ctx.arg(0);
     let ret: i64 = ctx.arg(1);
-    preempt::alone(|| on_exit(ret, || regs));
+    on_exit(ret, || regs);
     0
 }
 
@@ -34,7 +39,7 @@ fn tracepoint_sys_exit(ctx: TracePointContext) -> u32 {
     const RESULT: usize = 16;
     // SAFETY: the verifier checks the read of the tracepoint's record.
     let ret = unsafe { *ctx.as_ptr().cast::<u8>().add(RESULT).cast::<i64>() };
-    preempt::alone(|| on_exit(ret, task::saved_registers));
+    on_exit(ret, task::saved_registers);
     0
 }
 
@@ -52,25 +57,34 @@ macro_rules! fexit_whole {
         }
     )* };
 }
-// `fexit_main` is loaded once, for the first of those functions; the others jump there. From Linux 6.1 on that is allowed
-// only between functions of one prototype, to the letter: agent_ebpf::features::FEXIT_ALONE more for those of another.
-fexit_whole! { fexit_main fexit_alone_0 fexit_alone_1 }
+// Loaded once, each for the first of those functions; the others jump there. Newer kernels allow that only between functions of
+// one prototype, to the name of the argument (`__bpf_prog_map_compatible`, kernel/bpf/core.c), and of those there are two:
+// `(regs)` and `(__unused)`, in one and the same kernel.
+fexit_whole! { fexit_main fexit_other }
 
 macro_rules! fexit_stubs {
-    ($($name:ident)*) => { $(
+    ($programs:ident: $($name:ident)*) => { $(
         /// One of the functions that the leg `fexit` hooks: the agent says which.
         #[fexit(function = "__x64_sys_read")]
         fn $name(ctx: FExitContext) -> i32 {
-            // SAFETY: the agent has put `fexit_main`, a program of the same kind, there.
-            let _ = unsafe { PROGRAMS.tail_call(&ctx, 0) };
+            // SAFETY: the agent has put `fexit_main` or `fexit_other`, programs of the same kind, there.
+            let _ = unsafe { $programs.tail_call(&ctx, 0) };
             0
         }
     )* };
 }
-// agent_ebpf::features::FEXIT_STUBS of them.
+// agent_ebpf::features::FEXIT_STUBS of them to each of the two.
 fexit_stubs! {
-    fexit_00 fexit_01 fexit_02 fexit_03 fexit_04 fexit_05 fexit_06 fexit_07 fexit_08 fexit_09 fexit_10 fexit_11 fexit_12
-    fexit_13 fexit_14 fexit_15 fexit_16 fexit_17 fexit_18 fexit_19 fexit_20 fexit_21 fexit_22 fexit_23 fexit_24 fexit_25
+    PROGRAMS:
+    fexit_main_00 fexit_main_01 fexit_main_02 fexit_main_03 fexit_main_04 fexit_main_05 fexit_main_06 fexit_main_07
+    fexit_main_08 fexit_main_09 fexit_main_10 fexit_main_11 fexit_main_12 fexit_main_13 fexit_main_14 fexit_main_15
+    fexit_main_16 fexit_main_17 fexit_main_18 fexit_main_19 fexit_main_20 fexit_main_21 fexit_main_22 fexit_main_23
+}
+fexit_stubs! {
+    OTHER_PROGRAMS:
+    fexit_other_00 fexit_other_01 fexit_other_02 fexit_other_03 fexit_other_04 fexit_other_05 fexit_other_06 fexit_other_07
+    fexit_other_08 fexit_other_09 fexit_other_10 fexit_other_11 fexit_other_12 fexit_other_13 fexit_other_14 fexit_other_15
+    fexit_other_16 fexit_other_17 fexit_other_18 fexit_other_19 fexit_other_20 fexit_other_21 fexit_other_22 fexit_other_23
 }
 
 /// A folio was added to the page cache (`mm/filemap.c`, `__filemap_add_folio`). Loaded only where that is asked for.

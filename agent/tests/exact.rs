@@ -3,7 +3,7 @@
 
 mod support;
 
-use std::{collections::BTreeMap, path::Path, sync::LazyLock};
+use std::{collections::BTreeMap, io::Write as _, path::Path, sync::LazyLock};
 
 use agent_ebpf::{Counter, Endpoint, InodeKey, Syscall};
 use support::{alone, executable};
@@ -77,9 +77,13 @@ fn counted_transfers(snapshot: &Snapshot) -> Transfers {
     transfers
 }
 
-/// Fails unless everything is equal: transfers, errors, empty calls, files.
+/// Fails unless everything is equal: transfers, errors, empty calls, files. On a kernel that misses calls and says how many:
+/// unless so many are missing at most, and nothing is counted that was not done.
 fn assert_exact(plan: Plan, leg: LegChoice, ledger: &Ledger, snapshot: &Snapshot) {
     let context = format!("{plan} by {leg:?}");
+    if snapshot.missed_calls > 0 {
+        return assert_accounted(&context, ledger, snapshot);
+    }
     let (known, counted) = (known_transfers(ledger), counted_transfers(snapshot));
     for (key, value) in &known {
         assert_eq!(counted.get(key), Some(value), "{context}: {key:?}");
@@ -93,6 +97,31 @@ fn assert_exact(plan: Plan, leg: LegChoice, ledger: &Ledger, snapshot: &Snapshot
     let counted: BTreeMap<_, _> = snapshot.results.iter().map(|r| ((r.syscall, r.result), r.calls)).collect();
     assert_eq!(counted, results, "{context}: calls that moved nothing");
     assert_files(&context, ledger, snapshot);
+}
+
+/// Calls and bytes of each system call, whatever their ends: a missed `listen` turns a listener's port into an outbound one.
+fn assert_accounted(context: &str, ledger: &Ledger, snapshot: &Snapshot) {
+    let by_call = |transfers: Transfers| {
+        let mut sums: BTreeMap<Syscall, (u64, u64)> = BTreeMap::new();
+        for ((syscall, ..), (calls, bytes, ..)) in transfers {
+            let sum = sums.entry(syscall).or_default();
+            *sum = (sum.0 + calls, sum.1 + bytes);
+        }
+        sums
+    };
+    let (known, counted) = (by_call(known_transfers(ledger)), by_call(counted_transfers(snapshot)));
+    let mut missing = 0;
+    for (syscall, (calls, bytes)) in &known {
+        let seen = counted.get(syscall).copied().unwrap_or_default();
+        assert!(seen.0 <= *calls && seen.1 <= *bytes, "{context}: {syscall:?} {seen:?} of {calls}, {bytes}");
+        missing += calls - seen.0;
+    }
+    assert!(counted.keys().all(|syscall| known.contains_key(syscall)), "{context}: {counted:?}");
+    let missed = snapshot.missed_calls;
+    assert!(missing <= missed, "{context}: {missing} calls are missing, but the kernel says that it missed {missed}");
+    // Not captured: whoever runs the tests must know that they were not exact.
+    let note = format!("{context}: this kernel misses calls: {missing} are missing, {missed} it says\n");
+    std::io::stderr().write_all(note.as_bytes()).unwrap();
 }
 
 fn assert_files(context: &str, ledger: &Ledger, snapshot: &Snapshot) {

@@ -62,6 +62,9 @@ pub(crate) static RECENT_FILES: PerCpuArray<RecentFile> = PerCpuArray::with_max_
 #[map]
 pub(crate) static SCRATCH: Array<Scratch> = Array::with_max_entries(super::naming::SCRATCHES, 0);
 
-/// The leg `fexit`: one program for all the functions that it hooks.
+/// The leg `fexit`: one program for all the functions of one prototype that it hooks.
 #[map]
 pub(crate) static PROGRAMS: ProgramArray = ProgramArray::with_max_entries(1, 0);
+/// And one for those of another.
+#[map]
+pub(crate) static OTHER_PROGRAMS: ProgramArray = ProgramArray::with_max_entries(1, 0);

@@ -27,6 +27,8 @@ pub struct SelfTest {
     pub calls: Vec<CallLine>,
     /// What was counted differently from what was done.
     pub differences: Vec<Difference>,
+    /// System calls of the host for which the kernel did not run the hook meanwhile.
+    pub missed_calls: u64,
 }
 
 impl SelfTest {
@@ -83,7 +85,8 @@ fn is_possible(leg: Leg) -> bool {
 }
 
 fn test(leg: Leg) -> SelfTest {
-    let mut test = SelfTest { leg: leg.name(), failure: None, calls: Vec::new(), differences: Vec::new() };
+    let mut test =
+        SelfTest { leg: leg.name(), failure: None, calls: Vec::new(), differences: Vec::new(), missed_calls: 0 };
     if let Err(failure) = count_all(leg.choice(), &mut test) {
         test.failure = Some(failure);
     }
@@ -99,6 +102,8 @@ fn count_all(choice: LegChoice, test: &mut SelfTest) -> Result<(), String> {
         let (calls, differences) = compare(&ledger, &snapshot);
         add(&mut test.calls, &calls);
         test.differences.extend(differences);
+        // The host's since the probe was attached, not the target's.
+        test.missed_calls = snapshot.missed_calls;
     }
     Ok(())
 }

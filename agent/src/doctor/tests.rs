@@ -240,11 +240,16 @@ fn what_differs_only_in_a_flag_that_nobody_knows_is_added_up() {
 fn a_miscount_is_shown_and_ends_with_a_status_of_its_own() {
     let (calls, differences) = compare(&known(3, 4096), &counted(3, 4095, 9092));
     let mut diagnosis = diagnosis(&good());
-    diagnosis.self_tests.push(SelfTest { leg: "raw", failure: None, calls, differences });
+    diagnosis.self_tests.push(SelfTest { leg: "raw", failure: None, calls, differences, missed_calls: 0 });
     assert_eq!(diagnosis.status(), Status::Failed);
     let text = render(&diagnosis, &Style { width: 100, color: false, unicode: true, ..Style::default() });
     assert!(text.contains("3 calls and 4,096 bytes were made, 3 and 4,095 counted"), "{text}");
     assert!(text.contains("miscounts by leg raw"), "{text}");
+    if let Some(test) = diagnosis.self_tests.first_mut() {
+        test.missed_calls = 1;
+    }
+    let text = render(&diagnosis, &Style { width: 400, color: false, unicode: true, ..Style::default() });
+    assert!(text.contains("this kernel misses calls by leg raw"), "{text}");
 }
 
 #[test]

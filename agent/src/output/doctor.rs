@@ -115,17 +115,19 @@ fn cells(line: &CallLine, exact: &str) -> Vec<Cell> {
 fn verdict(diagnosis: &Diagnosis, style: &Style) -> String {
     let missing: Vec<_> =
         diagnosis.checks.iter().filter(|check| check.state == State::Missing).map(|check| check.name).collect();
-    let wrong: Vec<_> = diagnosis
-        .self_tests
-        .iter()
-        .filter(|test| test.failure.is_none() && !test.is_exact())
-        .map(|test| test.leg)
-        .collect();
+    let wrong: Vec<_> = diagnosis.self_tests.iter().filter(|test| test.failure.is_none() && !test.is_exact()).collect();
+    let legs = wrong.iter().map(|test| test.leg).collect::<Vec<_>>().join(" and ");
     let failed = diagnosis.self_tests.iter().find_map(|test| Some((test.leg, test.failure.as_ref()?)));
     let sentence = if !missing.is_empty() {
         format!("zctrace can't watch a process here yet. Missing: {}.", missing.join(", "))
+    } else if !wrong.is_empty() && wrong.iter().all(|test| test.missed_calls > 0) {
+        format!(
+            "zctrace works here, but this kernel misses calls by leg {legs} where it preempts a thread in the hook; a summary \
+             counts them under \"Lost\". preempt=none or preempt=voluntary on its command line prevents that, where it \
+             offers them."
+        )
     } else if !wrong.is_empty() {
-        format!("zctrace works here, but miscounts by leg {}: please report this output.", wrong.join(" and "))
+        format!("zctrace works here, but miscounts by leg {legs}: please report this output.")
     } else if let Some((leg, _)) = failed {
         let rest =
             if diagnosis.able { "zctrace works here by the other leg" } else { "zctrace can't watch a process here" };

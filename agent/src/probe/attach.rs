@@ -2,10 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use agent_ebpf::{
-    Syscall,
-    features::{FEXIT_ALONE, FEXIT_STUBS},
-};
+use agent_ebpf::Syscall;
 use aya::{
     Btf, Ebpf,
     maps::ProgramArray,
@@ -15,7 +12,7 @@ use aya::{
 use super::{
     Layout, Leg, ProbeError,
     btf::Kind,
-    error::{errno, missing},
+    error::missing,
     kernel::{has_tracepoint, syscall_function},
     load::{load_error, map_mut, program_mut},
 };
@@ -57,71 +54,58 @@ fn tracepoint(ebpf: &mut Ebpf) -> Result<Vec<String>, ProbeError> {
     Ok(missing)
 }
 
+/// The programs that the leg `fexit` has for functions of one prototype: the one that does the work (the stubs that jump there
+/// are called after it), and the map that they jump by.
+const FEXIT_PROGRAMS: [(&str, &str); 2] = [("fexit_main", "PROGRAMS"), ("fexit_other", "OTHER_PROGRAMS")];
+
 /// Returns the functions that this kernel lacks. Should one hook be refused half-way, the others go with the programs.
 fn fexit(ebpf: &mut Ebpf, layout: &Layout, btf: &Btf) -> Result<Vec<String>, ProbeError> {
-    const MAIN: &str = "fexit_main";
     let (functions, missing): (Vec<_>, Vec<_>) =
         calls().map(syscall_function).partition(|function| layout.has_function(function));
-    let (alike, alone) = by_prototype(functions, |function| layout.prototype(function));
-    let Some((first, others)) = alike.split_first() else { return Err(no_function(&missing)) };
-    let main: &mut FExit = program_mut(ebpf, MAIN)?;
-    main.load(first, btf).map_err(|error| load_error(MAIN, &error))?;
-    let descriptor = main.fd().and_then(|fd| fd.try_clone().map_err(Into::into));
-    let descriptor = descriptor.map_err(|error| ProbeError::failed("use the program fexit_main", &error))?;
-    let mut programs: ProgramArray<_> = map_mut(ebpf, "PROGRAMS")?;
-    programs.set(0, &descriptor, 0).map_err(|error| ProbeError::from_bpf("use the map PROGRAMS", &error))?;
-    let stubs = (0..FEXIT_STUBS).map(|stub| format!("fexit_{stub:02}"));
-    let mut whole = (0..FEXIT_ALONE).map(|program| format!("fexit_alone_{program}"));
-    for (stub, function) in stubs.zip(others.iter().chain(&alone)) {
-        match hook(ebpf, &stub, function, btf) {
-            Err(Unhooked::Jump(error)) => {
-                let program = whole.next().ok_or(error)?;
-                hook(ebpf, &program, function, btf)?;
-            }
-            hooked => hooked?,
-        }
+    let groups = by_prototype(functions, |function| layout.prototype(function));
+    if groups.is_empty() {
+        return Err(no_function(&missing));
     }
-    // The first one last: until then its program is only jumped to.
-    let main: &mut FExit = program_mut(ebpf, MAIN)?;
-    main.attach().map_err(|error| ProbeError::from_trampoline(first, &error))?;
+    if let Some(function) = groups.get(FEXIT_PROGRAMS.len()).and_then(|group| group.first()) {
+        let reason = format!("this kernel has more than {} prototypes for its calls", FEXIT_PROGRAMS.len());
+        return Err(ProbeError::NoTrampoline { function: function.clone(), reason });
+    }
+    for (group, (program, map)) in groups.iter().zip(FEXIT_PROGRAMS) {
+        hook_alike(ebpf, group, program, map, btf)?;
+    }
     Ok(missing)
 }
 
-/// Why a function is not hooked.
-enum Unhooked {
-    /// Perhaps since its program may not jump to that of a function of another prototype (`__bpf_prog_map_compatible`,
-    /// kernel/bpf/core.c).
-    Jump(ProbeError),
-    /// Something else.
-    Other(ProbeError),
-}
-
-impl From<Unhooked> for ProbeError {
-    fn from(unhooked: Unhooked) -> Self {
-        match unhooked {
-            Unhooked::Jump(error) | Unhooked::Other(error) => error,
-        }
+/// Hooks functions of one prototype.
+fn hook_alike(ebpf: &mut Ebpf, functions: &[String], program: &str, map: &str, btf: &Btf) -> Result<(), ProbeError> {
+    let Some((first, others)) = functions.split_first() else { return Ok(()) };
+    let main: &mut FExit = program_mut(ebpf, program)?;
+    main.load(first, btf).map_err(|error| load_error(program, &error))?;
+    let descriptor = main.fd().and_then(|fd| fd.try_clone().map_err(Into::into));
+    let descriptor = descriptor.map_err(|error| ProbeError::failed(format!("use the program {program}"), &error))?;
+    let mut programs: ProgramArray<_> = map_mut(ebpf, map)?;
+    programs.set(0, &descriptor, 0).map_err(|error| ProbeError::from_bpf(format!("use the map {map}"), &error))?;
+    for (number, function) in others.iter().enumerate() {
+        let stub: &mut FExit = program_mut(ebpf, &format!("{program}_{number:02}"))?;
+        stub.load(function, btf).map_err(|error| ProbeError::from_trampoline(function, &error))?;
+        stub.attach().map_err(|error| ProbeError::from_trampoline(function, &error))?;
     }
+    // The first one last: until then its program is only jumped to.
+    let main: &mut FExit = program_mut(ebpf, program)?;
+    main.attach().map_err(|error| ProbeError::from_trampoline(first, &error))?;
+    Ok(())
 }
 
-fn hook(ebpf: &mut Ebpf, program: &str, function: &str, btf: &Btf) -> Result<(), Unhooked> {
-    let program: &mut FExit = program_mut(ebpf, program).map_err(Unhooked::Other)?;
-    program.load(function, btf).map_err(|error| {
-        let refused = ProbeError::from_trampoline(function, &error);
-        if errno(&error) == Some(libc::EINVAL) { Unhooked::Jump(refused) } else { Unhooked::Other(refused) }
-    })?;
-    program.attach().map(drop).map_err(|error| Unhooked::Other(ProbeError::from_trampoline(function, &error)))
-}
-
-/// Functions in two parts: those of the prototype that most of them have, to which newer kernels let their programs jump,
-/// and the rest.
-fn by_prototype(functions: Vec<String>, prototype: impl Fn(&str) -> Option<u32>) -> (Vec<String>, Vec<String>) {
-    let mut counts = BTreeMap::new();
-    for function in &functions {
-        *counts.entry(prototype(function)).or_insert(0) += 1;
+/// Functions by their prototypes, those of the commonest first: newer kernels let a program jump only to that of a function of
+/// the same prototype (`__bpf_prog_map_compatible`, kernel/bpf/core.c).
+fn by_prototype(functions: Vec<String>, prototype: impl Fn(&str) -> Option<u32>) -> Vec<Vec<String>> {
+    let mut groups: BTreeMap<Option<u32>, Vec<String>> = BTreeMap::new();
+    for function in functions {
+        groups.entry(prototype(&function)).or_default().push(function);
     }
-    let most = counts.into_iter().max_by_key(|(_, count)| *count).and_then(|(prototype, _)| prototype);
-    functions.into_iter().partition(|function| prototype(function) == most)
+    let mut groups: Vec<_> = groups.into_values().collect();
+    groups.sort_by_key(|group| std::cmp::Reverse(group.len()));
+    groups
 }
 
 fn no_function(names: &[String]) -> ProbeError {
@@ -155,17 +139,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn functions_of_the_commonest_prototype_share_a_program() {
+    fn functions_of_one_prototype_share_a_program() {
         let names = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>();
         let prototype = |name: &str| Some(if name.starts_with("odd") { 7 } else { 9 });
-        let (alike, alone) = by_prototype(names(&["odd_1", "read", "write", "odd_2", "listen"]), prototype);
-        assert_eq!(alike, names(&["read", "write", "listen"]));
-        assert_eq!(alone, names(&["odd_1", "odd_2"]));
-        assert_eq!(by_prototype(Vec::new(), prototype), (Vec::new(), Vec::new()));
+        let groups = by_prototype(names(&["odd_1", "read", "write", "odd_2", "listen"]), prototype);
+        assert_eq!(groups, [names(&["read", "write", "listen"]), names(&["odd_1", "odd_2"])]);
+        assert!(by_prototype(Vec::new(), prototype).is_empty());
     }
 
     #[test]
     fn every_call_can_have_a_hook() {
-        assert!(calls().count() <= FEXIT_STUBS + 1);
+        assert!(calls().count() <= agent_ebpf::features::FEXIT_STUBS + 1);
     }
 }

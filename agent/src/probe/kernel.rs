@@ -115,7 +115,9 @@ fn version(release: &str) -> (u32, u32) {
 /// What the program may do on a kernel with these types, hooked by this leg. `fetch` is not told by types.
 pub(super) fn features(layout: &Layout, leg: Leg, facts: &KernelFacts, fetch: bool) -> Features {
     let casts = layout.has_function(KFUNC_CAST.name);
-    let preemptible = facts.preemptible(leg);
+    // The kernel never runs a program on a CPU on which it is under way, nor lets its thread go to another CPU meanwhile. So
+    // only `fexit`, which has several programs, must forbid preemption to have a CPU's values for itself.
+    let preemptible = leg == Leg::Fexit && facts.preemptible(leg);
     let disable_preemption = preemptible && layout.has_function(KFUNC_PREEMPT_DISABLE.name);
     let exclusive = !preemptible || disable_preemption;
     Features {

@@ -133,8 +133,8 @@ fn auto_obstacle(leg: Leg, facts: &KernelFacts) -> Option<&'static str> {
 
 /// What makes the leg inexact on such a kernel, as the rest of a sentence; empty where nothing does.
 ///
-/// Measured in Linux 7.3 with four threads that did nothing but call on two processors: 12 to 23 % of the calls were missed
-/// while the program could be preempted; what is left since it forbids that are the few instructions before and after.
+/// Measured in Linux 7.3 with four threads that did nothing but call on two processors: 12 to 23 % of the calls were missed.
+/// Forbidding preemption in the program does not help: what was held up happens at the end of the program, in it.
 pub(super) fn warning(leg: Leg, facts: &KernelFacts) -> &'static str {
     match facts.preemption {
         _ if !facts.preemptible(leg) => "",
@@ -143,8 +143,8 @@ pub(super) fn warning(leg: Leg, facts: &KernelFacts) -> &'static str {
              counted under \"Lost\""
         }
         _ => {
-            "; this kernel can preempt a thread at the hook's edges, and then misses other threads' calls: they are counted \
-             under \"Lost\" (preempt=none or preempt=voluntary on its command line prevents that, where it offers them)"
+            "; this kernel can preempt a thread in the hook, and then misses other threads' calls: they are counted under \
+             \"Lost\" (preempt=none or preempt=voluntary on its command line prevents that, where it offers them)"
         }
     }
 }

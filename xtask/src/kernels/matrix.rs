@@ -51,6 +51,7 @@ pub(super) fn table(results: &[Result]) -> String {
 fn cell(verdict: &Verdict) -> String {
     match verdict {
         Verdict::Passed(_) => "exact".to_owned(),
+        Verdict::Missed(_) => "misses calls, and says how many".to_owned(),
         Verdict::Impossible(_) => "not possible".to_owned(),
         Verdict::Failed(_) => "**failed**".to_owned(),
     }
@@ -71,6 +72,9 @@ fn page(results: &[Result]) -> String {
             text += &match verdict {
                 Verdict::Passed(1) => format!("- {name}: passed\n"),
                 Verdict::Passed(tests) => format!("- {name}: {tests} tests passed\n"),
+                Verdict::Missed(tests) => format!(
+                    "- {name}: {tests} passed, but for calls that this kernel missed: never more than zctrace says\n"
+                ),
                 Verdict::Impossible(reason) => format!("- {name}: not possible: {reason}\n"),
                 Verdict::Failed(_) => format!("- {name}: **failed**\n"),
             };

@@ -105,6 +105,8 @@ fn licences() -> anyhow::Result<Tally> {
         std::fs::remove_dir_all(dir.join("build")).context("the build of cargo-deny could not be removed")?;
         Ok(())
     })?;
+    // Those of other platforms, too: their licences count, and cargo-deny is not to look for them itself.
+    run(&mut cargo(&["fetch", "--locked"]))?;
     let mut deny = Command::new(dir.join("bin/cargo-deny"));
     run(deny.current_dir(root()).args(["--offline", "--workspace", "check", "licenses", "bans", "sources"]))?;
     println!(

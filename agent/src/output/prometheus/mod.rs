@@ -277,8 +277,8 @@ fn egress(text: &mut Text<'_>, views: &[&View]) {
         for flow in &view.flows {
             let (listener, port) = labels(&flow.listener);
             for (path, bytes) in [("zero_copy", flow.zero_copy), ("copied", flow.copied), ("read", flow.read)] {
-                // A topic mostly leaves a listener by one path: no series for the other.
-                if bytes > 0 {
+                // Both paths, so that a share can be computed of every pair; what was read before only where there was something.
+                if bytes > 0 || path != "read" {
                     text.count(&metrics::FLOW, &[&view.name, &listener, &port, &flow.topic, path], bytes);
                 }
             }

@@ -124,6 +124,9 @@ fn tell(outcome: &Outcome, started: Instant) {
         _ => "failed",
     };
     println!("   {:>4} s  {}: {status}", started.elapsed().as_secs(), outcome.name);
+    if outcome.status == 5 {
+        println!("{}", outcome.output.trim());
+    }
 }
 
 /// Where a series stands in the tables.

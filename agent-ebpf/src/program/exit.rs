@@ -33,7 +33,7 @@ pub(crate) fn on_exit(ret: i64, regs: impl FnOnce() -> *const u8) {
         count(slot, Counter::X32, 1);
         return;
     }
-    if call.code == NOT_COUNTED || !is_same(task, &target) {
+    if call.code == NOT_COUNTED || !is_same(task, target) {
         return;
     }
     call.read_arguments(regs);
@@ -59,18 +59,19 @@ pub(crate) fn on_exit(ret: i64, regs: impl FnOnce() -> *const u8) {
     }
 }
 
-/// The target with this thread-group id.
+/// The target with this thread-group id. A reference, since the parts of a value that is none are registers that nobody has
+/// written to, which the compiler may copy and the verifier may not see.
 #[inline(always)]
-pub(crate) fn target(tgid: u32) -> Option<Target> {
+pub(crate) fn target(tgid: u32) -> Option<&'static Target> {
     let mut probe = 0;
     while probe < TARGET_PROBES {
         let bucket = TARGETS.get_ptr((tgid + probe) % TARGET_BUCKETS)?;
-        // SAFETY: a map's value; the agent writes a bucket's other fields before its `tgid`.
-        let bucket = unsafe { core::ptr::read_volatile(bucket) };
-        if bucket.tgid == tgid {
+        // SAFETY: a map's value, which lives as long as the program; the agent writes a bucket's other fields before its `tgid`.
+        let (bucket, found) = unsafe { (&*bucket, core::ptr::read_volatile(&raw const (*bucket).tgid)) };
+        if found == tgid {
             return Some(bucket);
         }
-        if bucket.tgid == 0 {
+        if found == 0 {
             return None;
         }
         probe += 1;

@@ -64,7 +64,7 @@ pub(crate) fn on_folio(folio: *const u8) {
     let ids = bpf_get_current_pid_tgid();
     let Some(target) = target((ids >> 32) as u32) else { return };
     let task = running_task();
-    if target.counting == 0 || !is_same(task, &target) {
+    if target.counting == 0 || !is_same(task, target) {
         return;
     }
     // SAFETY: both helpers only return pointers into the running task.

@@ -12,7 +12,7 @@ use aya::{
 use super::{
     Layout, Leg, ProbeError,
     btf::Kind,
-    error::missing,
+    error::{errno, missing},
     kernel::{has_tracepoint, syscall_function},
     load::{load_error, map_mut, program_mut},
 };
@@ -54,46 +54,93 @@ fn tracepoint(ebpf: &mut Ebpf) -> Result<Vec<String>, ProbeError> {
     Ok(missing)
 }
 
-/// The programs that the leg `fexit` has for functions of one prototype: the one that does the work (the stubs that jump there
-/// are called after it), and the map that they jump by.
-const FEXIT_PROGRAMS: [(&str, &str); 2] = [("fexit_main", "PROGRAMS"), ("fexit_other", "OTHER_PROGRAMS")];
+/// Programs of the leg `fexit`: one that does the work, and stubs that jump there by a map.
+struct Family {
+    /// The one, after which the stubs are called, too.
+    program: &'static str,
+    map: &'static str,
+    /// How many stubs are in use.
+    stubs: usize,
+}
+
+impl Family {
+    /// Loads the program for a function.
+    fn load(&self, ebpf: &mut Ebpf, function: &str, btf: &Btf) -> Result<(), ProbeError> {
+        let (name, map) = (self.program, self.map);
+        let program: &mut FExit = program_mut(ebpf, name)?;
+        program.load(function, btf).map_err(|error| load_error(name, &error))?;
+        let descriptor = program.fd().and_then(|fd| fd.try_clone().map_err(Into::into));
+        let descriptor = descriptor.map_err(|error| ProbeError::failed(format!("use the program {name}"), &error))?;
+        let mut programs: ProgramArray<_> = map_mut(ebpf, map)?;
+        programs.set(0, &descriptor, 0).map_err(|error| ProbeError::from_bpf(format!("use the map {map}"), &error))
+    }
+
+    /// Attaches it there: after the stubs, until when it is only jumped to.
+    fn attach(&self, ebpf: &mut Ebpf, function: &str) -> Result<(), ProbeError> {
+        let program: &mut FExit = program_mut(ebpf, self.program)?;
+        program.attach().map(drop).map_err(|error| ProbeError::from_trampoline(function, &error))
+    }
+
+    /// Hooks a function by the next stub; `false` if the kernel does not let it jump to the program.
+    fn hook(&mut self, ebpf: &mut Ebpf, function: &str, btf: &Btf) -> Result<bool, ProbeError> {
+        let stub: &mut FExit = program_mut(ebpf, &format!("{}_{:02}", self.program, self.stubs))?;
+        self.stubs += 1;
+        match stub.load(function, btf) {
+            Err(error) if errno(&error) == Some(libc::EINVAL) => return Ok(false),
+            loaded => loaded.map_err(|error| ProbeError::from_trampoline(function, &error))?,
+        }
+        stub.attach().map_err(|error| ProbeError::from_trampoline(function, &error))?;
+        Ok(true)
+    }
+
+    /// Hooks functions of one prototype; `false` if the kernel does not let the first of them jump to the program.
+    fn hook_all(&mut self, ebpf: &mut Ebpf, functions: &[String], btf: &Btf) -> Result<bool, ProbeError> {
+        for (number, function) in functions.iter().enumerate() {
+            if !self.hook(ebpf, function, btf)? {
+                return if number == 0 { Ok(false) } else { Err(no_jump(function)) };
+            }
+        }
+        Ok(true)
+    }
+}
 
 /// Returns the functions that this kernel lacks. Should one hook be refused half-way, the others go with the programs.
 fn fexit(ebpf: &mut Ebpf, layout: &Layout, btf: &Btf) -> Result<Vec<String>, ProbeError> {
     let (functions, missing): (Vec<_>, Vec<_>) =
         calls().map(syscall_function).partition(|function| layout.has_function(function));
-    let groups = by_prototype(functions, |function| layout.prototype(function));
-    if groups.is_empty() {
-        return Err(no_function(&missing));
+    let mut groups = by_prototype(functions, |function| layout.prototype(function)).into_iter();
+    let group = groups.next().unwrap_or_default();
+    let Some((first, alike)) = group.split_first() else { return Err(no_function(&missing)) };
+    let mut family = Family { program: "fexit_main", map: "PROGRAMS", stubs: 0 };
+    let mut other = Some(Family { program: "fexit_other", map: "OTHER_PROGRAMS", stubs: 0 });
+    family.load(ebpf, first, btf)?;
+    if !family.hook_all(ebpf, alike, btf)? {
+        return Err(no_jump(first));
     }
-    if let Some(function) = groups.get(FEXIT_PROGRAMS.len()).and_then(|group| group.first()) {
-        let reason = format!("this kernel has more than {} prototypes for its calls", FEXIT_PROGRAMS.len());
-        return Err(ProbeError::NoTrampoline { function: function.clone(), reason });
+    for group in groups {
+        // Older kernels let every program jump, and the arguments of some functions have no type there.
+        if family.hook_all(ebpf, &group, btf)? {
+            continue;
+        }
+        let Some((first, alike)) = group.split_first() else { continue };
+        let mut family = other.take().ok_or_else(|| ProbeError::NoTrampoline {
+            function: first.clone(),
+            reason: "this kernel has more than two prototypes for its calls".to_owned(),
+        })?;
+        family.load(ebpf, first, btf)?;
+        if !family.hook_all(ebpf, alike, btf)? {
+            return Err(no_jump(first));
+        }
+        family.attach(ebpf, first)?;
     }
-    for (group, (program, map)) in groups.iter().zip(FEXIT_PROGRAMS) {
-        hook_alike(ebpf, group, program, map, btf)?;
-    }
+    family.attach(ebpf, first)?;
     Ok(missing)
 }
 
-/// Hooks functions of one prototype.
-fn hook_alike(ebpf: &mut Ebpf, functions: &[String], program: &str, map: &str, btf: &Btf) -> Result<(), ProbeError> {
-    let Some((first, others)) = functions.split_first() else { return Ok(()) };
-    let main: &mut FExit = program_mut(ebpf, program)?;
-    main.load(first, btf).map_err(|error| load_error(program, &error))?;
-    let descriptor = main.fd().and_then(|fd| fd.try_clone().map_err(Into::into));
-    let descriptor = descriptor.map_err(|error| ProbeError::failed(format!("use the program {program}"), &error))?;
-    let mut programs: ProgramArray<_> = map_mut(ebpf, map)?;
-    programs.set(0, &descriptor, 0).map_err(|error| ProbeError::from_bpf(format!("use the map {map}"), &error))?;
-    for (number, function) in others.iter().enumerate() {
-        let stub: &mut FExit = program_mut(ebpf, &format!("{program}_{number:02}"))?;
-        stub.load(function, btf).map_err(|error| ProbeError::from_trampoline(function, &error))?;
-        stub.attach().map_err(|error| ProbeError::from_trampoline(function, &error))?;
-    }
-    // The first one last: until then its program is only jumped to.
-    let main: &mut FExit = program_mut(ebpf, program)?;
-    main.attach().map_err(|error| ProbeError::from_trampoline(first, &error))?;
-    Ok(())
+/// What the kernel says of programs for functions of two prototypes, and must not say of those of one.
+fn no_jump(function: &str) -> ProbeError {
+    let reason = "the kernel does not let its program jump to that of the other calls".to_owned();
+    ProbeError::NoTrampoline { function: function.to_owned(), reason }
 }
 
 /// Functions by their prototypes, those of the commonest first: newer kernels let a program jump only to that of a function of

@@ -4,7 +4,7 @@ use super::{
     account::{self, Ends},
     call::Call,
     counter::count,
-    globals::offset,
+    globals::{has, offset},
     maps::TARGETS,
     messages,
     object::{Object, is_writable},
@@ -26,7 +26,7 @@ pub(crate) fn on_exit(ret: i64, regs: impl FnOnce() -> *const u8) {
     let Some((tgid, task)) = running() else { return };
     let Some(target) = target(tgid) else { return };
     let slot = target.slot as u32;
-    let task = task.unwrap_or_else(running_task);
+    let task = if has(|features| &features.run_queue) { task } else { running_task() };
     let regs = regs();
     let mut call = Call::decode(task, regs);
     if call.x32 {

@@ -12,14 +12,14 @@ use super::{
 };
 
 /// Thread-group id of the running task, in the initial PID namespace, and the task itself where finding the one finds the
-/// other.
+/// other. Null otherwise, not `None`: see [`super::exit::target`].
 #[inline(always)]
-pub(crate) fn running() -> Option<(u32, Option<*const u8>)> {
+pub(crate) fn running() -> Option<(u32, *const u8)> {
     if has(|features| &features.run_queue) {
         let task = of_run_queue()?;
-        return Some((far::<u32>(task, offset!(task_tgid))?, Some(task)));
+        return Some((far::<u32>(task, offset!(task_tgid))?, task));
     }
-    Some(((bpf_get_current_pid_tgid() >> 32) as u32, None))
+    Some(((bpf_get_current_pid_tgid() >> 32) as u32, core::ptr::null()))
 }
 
 /// What the kernel calls the thread: its id in the lower half, its thread group's in the upper one.

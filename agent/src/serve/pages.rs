@@ -4,7 +4,7 @@ use std::{
     io::{self, Write},
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicBool, AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
     },
     time::{Duration, Instant, SystemTime},
 };
@@ -38,6 +38,8 @@ pub struct Stats {
     pub config: ConfigStats,
     /// Log lines that were lost.
     pub lost: Lost,
+    /// Topics with series at the last scrape.
+    topics: AtomicUsize,
 }
 
 /// What became of the configuration.
@@ -104,6 +106,8 @@ pub struct Pages {
     pub attach: Duration,
 }
 
+/// More topics than this with series, or fewer, than at the last scrape are worth a look at what is free.
+const MANY: usize = 500;
 /// Width of the tables on the page.
 const PAGE_WIDTH: usize = 120;
 
@@ -175,8 +179,15 @@ impl Pages {
             memory_short: memory::shortages(),
         };
         // Written while the fleet is held: the views are its memory, not a copy.
-        render(&fleet.views().collect::<Vec<_>>(), &own, body)?;
+        let views: Vec<&View> = fleet.views().collect();
+        render(&views, &own, body)?;
+        let topics = views.iter().map(|view| view.topics.len()).sum();
+        drop(views);
         drop(fleet);
+        // What is kept has grown, which leaves a lot of smaller pieces behind.
+        if self.stats.topics.swap(topics, Ordering::Relaxed).abs_diff(topics) > MANY {
+            memory::give_back();
+        }
         if let Err(error) = TextEncoder::new().encode(&self.registry.gather(), &mut &mut *body) {
             tracing::warn!(%error, "the metrics of zctrace's own process are missing");
         }

@@ -11,6 +11,7 @@ use hyper::body::{Body, Bytes, Frame, SizeHint};
 use tokio::sync::OwnedSemaphorePermit;
 
 use super::registry::Peer;
+use crate::serve::memory;
 
 /// A request that is being answered: it ends when this is dropped.
 #[derive(Debug)]
@@ -33,6 +34,18 @@ impl Drop for Request {
 struct Kept {
     bytes: Vec<u8>,
     _permit: Option<OwnedSemaphorePermit>,
+}
+
+/// A body of more bytes leaves so much free memory behind that it is worth to give it back to the system.
+const LARGE: usize = 1 << 20;
+
+impl Drop for Kept {
+    fn drop(&mut self) {
+        if self.bytes.len() > LARGE {
+            self.bytes = Vec::new();
+            memory::give_back();
+        }
+    }
 }
 
 impl AsRef<[u8]> for Kept {

@@ -177,7 +177,7 @@ fn told(report: &Report, ledger: &Ledger, syscall: Syscall) -> Told {
     });
     let listener = report.listeners.iter().find(|listener| listener.port == port).unwrap();
     let flows = listener.flows.iter().map(|flow| {
-        let whose = flow.topic.clone().unwrap_or_else(|| flow.from.to_owned());
+        let whose = flow.topic.as_deref().unwrap_or(flow.from).to_owned();
         (whose, flow.zero_copy_bytes, flow.copied_bytes, flow.read_bytes)
     });
     let reasons = listener.reasons.iter().map(|reason| (reason.code, reason.bytes)).collect();

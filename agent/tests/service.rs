@@ -35,6 +35,47 @@ const UP: &str = "zctrace_target_up{target=\"dd\"}";
 const READS: &str = "zctrace_transfers_total{target=\"dd\",syscall=\"read\"";
 
 #[test]
+fn every_page_is_where_it_was_asked_for_and_log_lines_are_objects() {
+    let _alone = alone();
+    let dir = tempfile::tempdir().unwrap();
+    let (log, second) = (dir.path().join("log"), free_address());
+    let arguments = [
+        "--match",
+        "^no such process",
+        "--log-format",
+        "json",
+        "--web.telemetry-path",
+        "/own/path",
+        "--web.listen-address",
+    ];
+    let mut service = logged(&[&arguments[..], &[&second.to_string()]].concat(), &log);
+    for address in [service.address, second] {
+        let page = |path: &str| get(address, path).unwrap();
+        assert_eq!(page("/healthz"), (200, "ok\n".to_owned()));
+        assert_eq!(page("/readyz"), (200, "ready\n".to_owned()));
+        assert_eq!(page("/api/v1/report"), (200, "[]\n".to_owned()));
+        let (status, html) = page("/");
+        assert!(
+            status == 200 && html.contains("No process was found yet") && html.contains("href=\"/own/path\""),
+            "{html}"
+        );
+        let (status, metrics) = page("/own/path");
+        assert!(status == 200 && metrics.contains("\nzctrace_build_info{"), "{metrics}");
+        for missing in ["/metrics", "/api/v1/report/nobody", "/api/v1/", "/healthz/"] {
+            assert_eq!(page(missing).0, 404, "{missing}");
+        }
+    }
+    service.process.signal(libc::SIGTERM);
+    assert_eq!(service.process.end().code(), Some(0));
+    let text = fs::read_to_string(&log).unwrap();
+    let lines: Vec<serde_json::Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    for message in ["attached", "listening", "ended"] {
+        let is_it = |line: &serde_json::Value| line["message"] == message && line["level"] == "INFO";
+        assert!(lines.iter().any(is_it), "{message}: {text}");
+    }
+}
+
+#[test]
 fn a_configuration_is_reloaded_and_a_broken_one_is_not_taken() {
     let _alone = alone();
     let target = busy();

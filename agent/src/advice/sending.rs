@@ -241,7 +241,7 @@ mod tests {
         let reason = Reason { code, bytes: copied_bytes, text: "what was seen".to_owned() };
         let flow = Flow {
             from: "topic",
-            topic: Some("orders".to_owned()),
+            topic: Some("orders".into()),
             zero_copy_bytes,
             copied_bytes,
             read_bytes: copied_bytes,

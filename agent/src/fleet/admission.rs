@@ -151,9 +151,9 @@ const NONE: &str = "(none)";
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FlowBytes {
     /// The listener.
-    pub listener: Key,
+    pub listener: Arc<Key>,
     /// Topic, `(files)`, `(none)`, or [`OTHER`].
-    pub topic: String,
+    pub topic: Arc<str>,
     /// Bytes that left inside the kernel.
     pub zero_copy: u64,
     /// Bytes that left from memory.
@@ -170,7 +170,7 @@ pub(super) struct Series {
     listeners: Admission<LocalPort>,
     /// Those that have no series get none later: see [`Series::change`].
     folded_listeners: Folded<u16>,
-    flows: Admission<(Key, String)>,
+    flows: Admission<(Arc<Key>, Arc<str>)>,
     policy: TopicPolicy,
     /// What is added to [`OTHER`] so that a change of the policy does not move it.
     offset: [u64; COUNTS],
@@ -258,36 +258,36 @@ impl Series {
 
     /// What left by listener and topic, as it has series: as many as topics may have, first come, first served; then
     /// [`OTHER`] of the listener. A topic that may have no series has none here. A policy that changes ends no series.
-    pub(super) fn flows(&mut self, report: &Report) -> Vec<FlowBytes> {
-        let mut series: BTreeMap<(Key, String), [u64; 3]> = BTreeMap::new();
+    /// They are put into `series`, whose memory is used again.
+    pub(super) fn flows(&mut self, report: &Report, series: &mut Vec<FlowBytes>) {
+        series.clear();
+        let [files, none, other]: [Arc<str>; 3] = [FILES.into(), NONE.into(), OTHER.into()];
         for listener in &report.listeners {
-            let of: Key = (listener.port, listener.name.clone());
+            let of: Arc<Key> = Arc::new((listener.port, listener.name.clone()));
             for flow in &listener.flows {
                 let whose = match (&flow.topic, flow.from) {
-                    (Some(topic), _) => topic.as_str(),
-                    (None, "files") => FILES,
-                    (None, _) => NONE,
+                    (Some(topic), _) => topic,
+                    (None, "files") => &files,
+                    (None, _) => &none,
                 };
-                let key = (of.clone(), whose.to_owned());
+                let key = (Arc::clone(&of), Arc::clone(whose));
                 let has_series = flow.topic.is_none() || self.flows.admitted.contains(&key);
                 let admitted = has_series || (self.wants(whose) && self.flows.admits(&key));
-                let key = if admitted { key } else { (of.clone(), OTHER.to_owned()) };
-                let sums = series.entry(key).or_default();
-                for (sum, bytes) in sums.iter_mut().zip([flow.zero_copy_bytes, flow.copied_bytes, flow.read_bytes]) {
-                    *sum += bytes;
-                }
+                let (listener, topic) = if admitted { key } else { (key.0, Arc::clone(&other)) };
+                let (zero_copy, copied, read) = (flow.zero_copy_bytes, flow.copied_bytes, flow.read_bytes);
+                series.push(FlowBytes { listener, topic, zero_copy, copied, read });
             }
         }
-        series
-            .into_iter()
-            .map(|((listener, topic), [zero_copy, copied, read])| FlowBytes {
-                listener,
-                topic,
-                zero_copy,
-                copied,
-                read,
-            })
-            .collect()
+        series.sort_unstable_by(|a, b| (&a.listener, &a.topic).cmp(&(&b.listener, &b.topic)));
+        series.dedup_by(|next, sum| {
+            let is_same = (&next.listener, &next.topic) == (&sum.listener, &sum.topic);
+            if is_same {
+                sum.zero_copy += next.zero_copy;
+                sum.copied += next.copied;
+                sum.read += next.read;
+            }
+            is_same
+        });
     }
 
     fn wants(&self, topic: &str) -> bool {
@@ -344,7 +344,7 @@ impl Series {
 
 /// Flows of several listeners as those of one.
 fn merge_flows(flows: Vec<Flow>) -> Vec<Flow> {
-    let mut merged: BTreeMap<(&str, Option<String>), Flow> = BTreeMap::new();
+    let mut merged: BTreeMap<(&str, Option<Arc<str>>), Flow> = BTreeMap::new();
     for flow in flows {
         match merged.get_mut(&(flow.from, flow.topic.clone())) {
             Some(sum) => {
@@ -509,7 +509,7 @@ mod tests {
     fn flows_beyond_the_limit_are_the_listeners_other() {
         let flow = |topic: Option<&str>, copied_bytes| Flow {
             from: if topic.is_some() { "topic" } else { "none" },
-            topic: topic.map(str::to_owned),
+            topic: topic.map(Into::into),
             zero_copy_bytes: 0,
             copied_bytes,
             read_bytes: 1,
@@ -520,7 +520,9 @@ mod tests {
         all.listeners[0].flows = vec![flow(Some("a"), 1), flow(Some("b"), 2), flow(Some("c"), 4), flow(None, 8)];
         let mut series = Series::new(policy(1), 64);
         let mut told = |report: &Report| {
-            series.flows(report).into_iter().map(|flow| (flow.topic, flow.copied)).collect::<Vec<_>>()
+            let mut flows = Vec::new();
+            series.flows(report, &mut flows);
+            flows.into_iter().map(|flow| (flow.topic.to_string(), flow.copied)).collect::<Vec<_>>()
         };
         let expected = [("(none)", 8), ("(other)", 6), ("a", 1)].map(|(topic, bytes)| (topic.to_owned(), bytes));
         assert_eq!(told(&all), expected);

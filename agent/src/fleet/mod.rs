@@ -503,8 +503,8 @@ impl Member {
     }
 
     fn look(&mut self, name: &str, attach: Attach, now: Instant) {
-        let (before, mut series) = match self.view.take() {
-            Some(view) => (view.report.topics, view.topics),
+        let (before, mut series, mut flows) = match self.view.take() {
+            Some(view) => (view.report.topics, view.topics, view.flows),
             None => Default::default(),
         };
         let parts = [&self.present, &self.past];
@@ -512,7 +512,7 @@ impl Member {
         let mut report = self.builder.build(parts, &self.facts, self.window(now), attach, before);
         let folded_topics = self.series.topics(&report, &mut series);
         let folded_listeners = self.series.fold_listeners(&mut report);
-        let flows = self.series.flows(&report);
+        self.series.flows(&report, &mut flows);
         self.reasons.add(&mut report);
         self.lately.sample(now, &report);
         let lately = self.lately.egress(&report);

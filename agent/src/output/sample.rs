@@ -74,7 +74,7 @@ fn why(listener: &mut Listener, sentence: &str, reasons: &[(&'static str, &str)]
                 "none" => "none",
                 _ => "topic",
             },
-            topic: (!["files", "none"].contains(whose)).then(|| (*whose).to_owned()),
+            topic: (!["files", "none"].contains(whose)).then(|| (*whose).into()),
             zero_copy_bytes: *zero_copy_bytes,
             copied_bytes: *copied_bytes,
             read_bytes: *read_bytes,
@@ -583,7 +583,7 @@ pub(super) fn hostile() -> Report {
         listener.verdict = format!("{EVIL} was idle");
         listener.why = Some(EVIL.to_owned());
         for flow in &mut listener.flows {
-            flow.topic = Some(EVIL.to_owned());
+            flow.topic = Some(EVIL.into());
         }
     }
     report.topics[0].topic = EVIL.into();

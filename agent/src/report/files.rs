@@ -120,7 +120,7 @@ impl Tally {
         for directory in parts.iter().flat_map(|part| &part.directories) {
             present += usize::from(self.note(directory));
         }
-        self.sent.clear();
+        self.sent.values_mut().for_each(|sent| *sent = Sent::default());
         let mut files = Vec::new();
         for file in parts.iter().flat_map(|part| &part.files) {
             self.add(file, fills.of(file), &mut files);
@@ -142,7 +142,7 @@ impl Tally {
     /// What of the files of the last round left through sockets.
     pub(super) fn sent(&self) -> SentByPort {
         let mut ports = SentByPort::new();
-        for ((port, topic), sent) in &self.sent {
+        for ((port, topic), sent) in self.sent.iter().filter(|(_, sent)| **sent != Sent::default()) {
             if let Some(port) = LocalPort::from_code(*port) {
                 let origin = topic.clone().map_or(Origin::Files, Origin::Topic);
                 *ports.entry(port).or_default().entry(origin).or_default() += *sent;

@@ -301,7 +301,7 @@ pub struct Flow {
     /// `topic`: a topic's log; `files`: other files; `none`: no file's data, or none that could be tied to one.
     pub from: &'static str,
     /// The topic; `None` unless it is one.
-    pub topic: Option<String>,
+    pub topic: Option<Arc<str>>,
     /// Bytes that left inside the kernel.
     pub zero_copy_bytes: u64,
     /// Bytes that left from memory after the thread had read this: with TLS, more than it had read.

@@ -266,7 +266,7 @@ fn flows(of_files: BTreeMap<Origin, Sent>, egress: &Sent, reasons: &[Reason], pl
                 _ => Some("unknown"),
             };
             let (from, topic) = match origin {
-                Origin::Topic(topic) => ("topic", Some(topic.as_ref().to_owned())),
+                Origin::Topic(topic) => ("topic", Some(topic)),
                 Origin::Files => ("files", None),
             };
             Flow {
@@ -279,7 +279,11 @@ fn flows(of_files: BTreeMap<Origin, Sent>, egress: &Sent, reasons: &[Reason], pl
             }
         })
         .collect();
-    flows.sort_by_key(|flow| std::cmp::Reverse(flow.zero_copy_bytes + flow.copied_bytes));
+    flows.sort_unstable_by(|a, b| {
+        let bytes = |flow: &Flow| flow.zero_copy_bytes + flow.copied_bytes;
+        // Topics by name before the other files.
+        bytes(b).cmp(&bytes(a)).then_with(|| (a.topic.is_none(), &a.topic).cmp(&(b.topic.is_none(), &b.topic)))
+    });
     if rest.zero_copy + rest.copied > 0 {
         let likely = ["tls", "headers", "sendfile_refused", "unknown"];
         let reason = reasons.iter().map(|reason| reason.code).find(|code| likely.contains(code));

@@ -64,7 +64,7 @@ fn view(name: &str, snapshot: &Snapshot) -> View {
 
 fn flow(listener: &str, port: u16, topic: &str, [zero_copy, copied, read]: [u64; 3]) -> FlowBytes {
     let listener = (Some(port), Some(listener.to_owned()));
-    FlowBytes { listener, topic: topic.to_owned(), zero_copy, copied, read }
+    FlowBytes { listener: listener.into(), topic: topic.into(), zero_copy, copied, read }
 }
 
 const CUT: [(&str, u64); 5] = [("timeout", 0), ("malformed", 0), ("tls_handshake", 0), ("evicted", 0), ("accept", 0)];

@@ -2,11 +2,13 @@
 //! `report`'s. Serialisable, so that a recorded one can be tested without a kernel.
 
 pub(crate) mod fills;
+mod sent;
 
 use std::{collections::BTreeMap, sync::Arc};
 
 use agent_ebpf::{Counter, Endpoint, FileBytes, InodeKey, SIZE_BUCKETS, Syscall, Tally};
 pub use fills::{FileFill, Fills};
+pub use sent::{Sent, SentByPort};
 use serde::{Deserialize, Serialize};
 
 use crate::cpu::Cpu;
@@ -136,109 +138,6 @@ pub struct File {
     /// What left through sockets, by port: a listener's, or one of the contract's `PORT_*` values.
     #[serde(default, skip_serializing_if = "SentByPort::is_empty")]
     pub sent: SentByPort,
-}
-
-/// What of a file left through the sockets of one port.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Sent {
-    /// Bytes of the file, inside the kernel.
-    pub zero_copy: u64,
-    /// Bytes of the file that a thread had read into memory before it sent from memory.
-    pub carried: u64,
-    /// What those threads then sent: with TLS, more than they had read.
-    pub copied: u64,
-    /// Calls that read what they carried.
-    #[serde(default)]
-    pub read_calls: u64,
-}
-
-impl Sent {
-    fn minus(self, before: Self) -> Self {
-        Self {
-            zero_copy: self.zero_copy - before.zero_copy,
-            carried: self.carried - before.carried,
-            copied: self.copied - before.copied,
-            read_calls: self.read_calls - before.read_calls,
-        }
-    }
-}
-
-impl std::ops::AddAssign for Sent {
-    fn add_assign(&mut self, more: Self) {
-        self.zero_copy += more.zero_copy;
-        self.carried += more.carried;
-        self.copied += more.copied;
-        self.read_calls += more.read_calls;
-    }
-}
-
-/// What of a file left through sockets, by port. Nearly always there is one port: a list takes a tenth of a tree's memory.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct SentByPort(Vec<(u32, Sent)>);
-
-impl SentByPort {
-    /// Whether nothing left.
-    #[must_use]
-    pub const fn is_empty(&self) -> bool {
-        self.0.is_empty()
-    }
-
-    /// What left through this port.
-    #[must_use]
-    pub fn get(&self, port: u32) -> Option<Sent> {
-        self.place(port).ok().and_then(|place| self.0.get(place)).map(|(_, sent)| *sent)
-    }
-
-    /// Adds what left through this port.
-    pub fn add(&mut self, port: u32, more: Sent) {
-        match self.place(port) {
-            Ok(place) => self.0[place].1 += more,
-            Err(place) => self.0.insert(place, (port, more)),
-        }
-    }
-
-    /// Ports in their order, and what left through each.
-    pub fn iter(&self) -> std::slice::Iter<'_, (u32, Sent)> {
-        self.0.iter()
-    }
-
-    /// Forgets what left, and keeps the memory.
-    pub fn clear(&mut self) {
-        self.0.clear();
-    }
-
-    fn place(&self, port: u32) -> Result<usize, usize> {
-        self.0.binary_search_by_key(&port, |(port, _)| *port)
-    }
-}
-
-impl<'a> IntoIterator for &'a SentByPort {
-    type Item = &'a (u32, Sent);
-    type IntoIter = std::slice::Iter<'a, (u32, Sent)>;
-
-    fn into_iter(self) -> Self::IntoIter {
-        self.iter()
-    }
-}
-
-impl FromIterator<(u32, Sent)> for SentByPort {
-    fn from_iter<I: IntoIterator<Item = (u32, Sent)>>(sent: I) -> Self {
-        let mut all = Self::default();
-        sent.into_iter().for_each(|(port, sent)| all.add(port, sent));
-        all
-    }
-}
-
-impl Serialize for SentByPort {
-    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_map(self.0.iter().map(|(port, sent)| (port, sent)))
-    }
-}
-
-impl<'de> Deserialize<'de> for SentByPort {
-    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        Ok(BTreeMap::<u32, Sent>::deserialize(deserializer)?.into_iter().collect())
-    }
 }
 
 impl File {
@@ -446,63 +345,4 @@ fn add_file_bytes(sum: &mut FileBytes, more: &FileBytes) {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn transfer(bytes: u64, calls: u64) -> Transfer {
-        let mut sizes = [0; SIZE_BUCKETS];
-        sizes[10] = calls;
-        Transfer {
-            id: TransferId {
-                syscall: Syscall::Sendfile,
-                source: Endpoint::File,
-                sink: Endpoint::Socket,
-                port: 9092,
-                msg_zerocopy: false,
-                tls: false,
-                of_file: false,
-            },
-            bytes,
-            carried_file_bytes: 0,
-            sizes,
-        }
-    }
-
-    #[test]
-    fn the_difference_of_two_snapshots_is_what_came_between() {
-        let earlier = Snapshot { transfers: vec![transfer(1000, 1)], ..Snapshot::default() };
-        let mut later = Snapshot { transfers: vec![transfer(5000, 3)], ..Snapshot::default() };
-        later.counters.insert(Counter::FilesFull, 2);
-        let delta = later.since(&earlier);
-        assert_eq!(delta.transfers, [transfer(4000, 2)]);
-        assert_eq!(delta.counter(Counter::FilesFull), 2);
-        assert_eq!(later.since(&Snapshot::default()), later);
-        assert_eq!(later.since(&later), Snapshot { directories: vec![], ..Snapshot::default() });
-    }
-
-    #[test]
-    fn calls_that_the_host_missed_are_counted_once() {
-        let earlier = Snapshot { missed_calls: 5, ..Snapshot::default() };
-        let later = Snapshot { missed_calls: 8, ..Snapshot::default() };
-        assert_eq!(later.since(&earlier).missed_calls, 3);
-        assert_eq!(later.plus(&earlier).missed_calls, 8, "two lives on one host");
-    }
-
-    #[test]
-    fn a_sum_and_its_difference_give_each_part_back() {
-        let mut one = Snapshot { transfers: vec![transfer(1000, 1)], ..Snapshot::default() };
-        one.counters.insert(Counter::FilesFull, 2);
-        one.results = vec![CallResult { syscall: Syscall::Read, result: 11, calls: 3 }];
-        one.files_other.bytes[1] = 5;
-        one.files_other.calls[1] = 1;
-        let mut two = Snapshot { transfers: vec![transfer(5000, 3)], ..Snapshot::default() };
-        two.results = vec![CallResult { syscall: Syscall::Read, result: 11, calls: 4 }];
-        let tally = Tally { calls: 1, bytes: 7 };
-        let (syscall, source, sink) = (Syscall::Write, Endpoint::Memory, Endpoint::File);
-        two.other = vec![OtherTransfer { syscall, source, sink, tally }];
-        let sum = one.clone().plus(&two);
-        assert_eq!(sum.transfers, [transfer(6000, 4)]);
-        assert_eq!(sum.since(&one), two);
-        assert_eq!(sum.since(&two), one);
-    }
-}
+mod tests;

@@ -4,6 +4,7 @@
 mod admission;
 #[cfg(test)]
 mod large_tests;
+mod member;
 mod past;
 mod reasons;
 mod window;
@@ -16,20 +17,21 @@ use std::{
 };
 
 pub use admission::{FlowBytes, TopicBytes, TopicPolicy};
+pub use member::{Life, View};
 pub use window::Key;
 pub(crate) use window::key;
 
 use crate::{
-    cpu::{self, Account},
-    facts,
+    cpu, facts,
     machine::{Machine, Subject},
     probe::{FileCount, Probe, ProbeError, Slot, Usage},
-    report::{self, Attach, EndedBy, Facts, Report, Window},
+    report::{self, Attach, Facts},
     residency::Residency,
     snapshot::Snapshot,
     target::{Process, Surroundings, inspect, listening_ports, surroundings},
 };
 use admission::Series;
+use member::{DiskReads, Member};
 use reasons::Reasons;
 use window::Lately;
 
@@ -63,82 +65,6 @@ impl Default for Limits {
             residency: true,
             targets: 256,
         }
-    }
-}
-
-/// One target at one moment: what the outputs of a service show.
-#[derive(Clone, Debug)]
-pub struct View {
-    /// Its stable name.
-    pub name: String,
-    /// Whether a process of it runs.
-    pub running: bool,
-    /// Processes of it that were watched.
-    pub processes: u64,
-    /// Everything since it is watched.
-    pub report: Report,
-    /// Its topics, as they have series.
-    pub topics: Vec<TopicBytes>,
-    /// Topic-partitions that have or had no series of their own.
-    pub folded_topics: u64,
-    /// Listeners that have none.
-    pub folded_listeners: u64,
-    /// What left by listener and topic, as it has series.
-    pub flows: Vec<FlowBytes>,
-    /// Egress by listener in the window, with ratios.
-    pub lately: Vec<(Key, report::Egress)>,
-    /// Where its process runs, or ran.
-    pub surroundings: Surroundings,
-}
-
-/// A process of a target, told from every other that has been or will be watched.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Life(u64);
-
-struct Member {
-    past: Snapshot,
-    life: Option<(Slot, u32)>,
-    /// What the process that runs has done, as it was last read.
-    present: Snapshot,
-    builder: report::Builder,
-    /// How it looked at the last [`Fleet::read`].
-    view: Option<View>,
-    /// Number of the life that runs, or ran.
-    number: u64,
-    processes: u64,
-    facts: Facts,
-    surroundings: Surroundings,
-    series: Series,
-    reasons: Reasons,
-    /// Processor time of the process that runs.
-    account: Option<Account>,
-    lately: Lately,
-    disk_reads: DiskReads,
-    since: SystemTime,
-    started: Instant,
-    ended: Option<Instant>,
-}
-
-/// What the kernel's account has the processes of a target read from disks, from life to life.
-#[derive(Clone, Copy, Debug, Default)]
-struct DiskReads {
-    /// Of the lives before, as they were last seen.
-    earlier: u64,
-    /// Of this life: before it was watched, and as it was last seen.
-    life: Option<(u64, u64)>,
-}
-
-impl DiskReads {
-    fn begin(&mut self, now: Option<u64>) {
-        self.earlier += self.life.map_or(0, |(before, last)| last.saturating_sub(before));
-        self.life = now.map(|now| (now, now));
-    }
-
-    /// While a process ends its account is gone before it is: then what was last seen stands.
-    fn so_far(&mut self, now: Option<u64>) -> Option<u64> {
-        let (before, last) = self.life.as_mut()?;
-        *last = now.unwrap_or(*last).max(*last);
-        Some(self.earlier + last.saturating_sub(*before))
     }
 }
 
@@ -489,44 +415,5 @@ impl Fleet {
     #[must_use]
     pub fn attach(&self) -> (&'static str, &str) {
         (self.probe.leg().name(), self.probe.reason())
-    }
-}
-
-impl Member {
-    /// Everything since it is watched.
-    fn window(&self, now: Instant) -> Window {
-        Window {
-            start: humantime::format_rfc3339_millis(self.since).to_string(),
-            seconds: now.duration_since(self.started).as_secs_f64(),
-            ended_by: if self.life.is_some() { EndedBy::StillRunning } else { EndedBy::TargetExit },
-        }
-    }
-
-    fn look(&mut self, name: &str, attach: Attach, now: Instant) {
-        let (before, mut series, mut flows) = match self.view.take() {
-            Some(view) => (view.report.topics, view.topics, view.flows),
-            None => Default::default(),
-        };
-        let parts = [&self.present, &self.past];
-        let parts = if self.life.is_some() { &parts[..] } else { &parts[1..] };
-        let mut report = self.builder.build(parts, &self.facts, self.window(now), attach, before);
-        let folded_topics = self.series.topics(&report, &mut series);
-        let folded_listeners = self.series.fold_listeners(&mut report);
-        self.series.flows(&report, &mut flows);
-        self.reasons.add(&mut report);
-        self.lately.sample(now, &report);
-        let lately = self.lately.egress(&report);
-        self.view = Some(View {
-            name: name.to_owned(),
-            running: self.life.is_some(),
-            processes: self.processes,
-            report,
-            topics: series,
-            folded_topics,
-            folded_listeners,
-            flows,
-            lately,
-            surroundings: self.surroundings.clone(),
-        });
     }
 }

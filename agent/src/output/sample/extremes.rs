@@ -1,0 +1,173 @@
+//! Reports of days that are not ordinary.
+
+use super::*;
+
+/// The same with everything that is not there on an ordinary day: what cannot be told, was lost, or is no Kafka broker's.
+pub(in crate::output) fn everything() -> Report {
+    let mut report = broker();
+    report.window.ended_by = EndedBy::Signal;
+    report
+        .transfers
+        .insert(0, transfer("splice", ["pipe", "socket"], Some(LocalPort::Port(19092)), HUGE, &[(31, 4_194_304)]));
+    report.transfers.push(Transfer {
+        msg_zerocopy: true,
+        ..transfer("sendmsg", ["memory", "socket"], Some(LocalPort::Entry(DATAGRAM)), 65_536, &[(16, 1)])
+    });
+    report.transfers.push(Transfer {
+        size_histogram: None,
+        calls: 12,
+        ..transfer("write", ["memory", "socket"], Some(LocalPort::Entry(OTHER)), 3_145_728, &[])
+    });
+    report.errors.push(error("recvmsg", "restarted", 2));
+    report.errors.push(error("write", "ECONNRESET", 7));
+    report.errors.push(error("write", "133", 1));
+    report.listeners.insert(
+        3,
+        listener(Some(19092), None, None, 0, egress(HUGE, 0, 0, 0), "Port 19092 sent every byte by zero copy."),
+    );
+    report.listeners.push(listener(
+        None,
+        Some(DATAGRAM),
+        None,
+        512,
+        egress(0, 0, 65_536, 0),
+        "Datagram sockets sent with MSG_ZEROCOPY: which of it was copied cannot be told.",
+    ));
+    report.listeners.push(listener(
+        None,
+        Some(OTHER),
+        None,
+        0,
+        egress(0, 3_145_728, 0, 0),
+        "(other) sent nothing by zero copy: every byte was copied through user space.",
+    ));
+    report.total = egress(LOG + 98_000_000 + HUGE, HEADERS + TLS + 81_920 + 3_145_728, 65_536, TLS_READ + 83_886_080);
+    report
+        .files
+        .extend((0..12).map(|i| file(Some("kafka-logs"), &format!("file-{i}.tmp"), Some(77 + i), [0, 13, 100 - i])));
+    report.files.push(file(None, "cut-off-from-its-directory", Some(9), [0, 7, 0]));
+    report.files.insert(0, file(None, OTHER, None, [4096, 8_388_608, 0]));
+    report.cost = report.cost.map(|cost| ProcessCost {
+        estimates: vec![Estimate {
+            port: 9093,
+            reference_port: 9092,
+            seconds: 10.1,
+            zero_copy_seconds: 3.09,
+            zero_copy_seconds_low: 3.06,
+            zero_copy_seconds_high: 3.12,
+            user_seconds_per_gb: 4.86,
+            kernel_seconds_per_gb: 2.03,
+            uncertainty_seconds_per_gb: 0.42,
+            method: "Processor time of the network threads of each listener for each byte that left.",
+        }],
+        no_estimate: None,
+        ..cost
+    });
+    report.unsent_read_bytes = 32_768;
+    report.listeners[3].flows.push(Flow {
+        from: "files",
+        topic: None,
+        zero_copy_bytes: HUGE,
+        copied_bytes: 0,
+        read_bytes: 0,
+        reason: None,
+    });
+    report.lost = Lost {
+        updates: 1_204,
+        other_bytes: 11_538_432,
+        unknown_endpoint_calls: 3,
+        unknown_endpoint_bytes: 49_152,
+        unknown_length_calls: 1,
+        missed_calls: 3,
+    };
+    report.residency = Some(Arc::new(residency()));
+    report.machine = Some(machine());
+    report.topics[0].cache = Some(cache_use(LOG + TLS_READ, 409_600, 131_072));
+    report.topics[1].cache = Some(cache_use(83_886_080, 83_886_080, 4096));
+    report.page_cache = Some(PageCache {
+        total: cache_use(LOG + TLS_READ + 83_886_080, 84_295_680, 135_168),
+        listeners: vec![
+            listener_cache(Some(LocalPort::Port(9093)), Some("SSL"), cache_use(TLS_READ, 84_000_000, 135_168)),
+            listener_cache(Some(LocalPort::Port(9092)), Some("PLAINTEXT"), cache_use(LOG, 4096, 0)),
+            listener_cache(None, None, cache_use(0, 4096, 0)),
+        ],
+        fault_bytes: 8192,
+        other_bytes: 4096,
+        unknown_bytes: 16_384,
+        disk_read_bytes: Some(84_451_328),
+    });
+    report.advice = vec![Advice {
+        id: "log_dir_on_network",
+        text: "Logs lie on a network file system.".to_owned(),
+        evidence: vec!["/var/lib/kafka/b is on nfs4, store:/kafka".to_owned()],
+        remedy: "Put log.dirs on local disks.".to_owned(),
+    }];
+    report.notes = vec![
+        note(
+            "msg_zerocopy",
+            "65536 bytes were sent with MSG_ZEROCOPY. Whether the kernel copied them is not known when the call returns: \
+             they are in the egress, but neither in its zero-copy nor in its copied part.",
+        ),
+        note(
+            "io_uring",
+            "The process uses io_uring (7 io_uring_enter calls were seen): what it moves that way is in no number here.",
+        ),
+    ];
+    report
+}
+
+/// A process that is no broker and did nothing.
+pub(in crate::output) fn idle() -> Report {
+    Report {
+        target: Target { pid: 7, name: "sleep".to_owned(), command: "/usr/bin/sleep".to_owned(), kafka: None },
+        transfers: Vec::new(),
+        errors: Vec::new(),
+        empty: Vec::new(),
+        listeners: Vec::new(),
+        total: egress(0, 0, 0, 0),
+        topics: Vec::new(),
+        files: Vec::new(),
+        cost: None,
+        ..broker()
+    }
+}
+
+/// Names from an enemy who can create files, topics and processes.
+pub(in crate::output) fn hostile() -> Report {
+    const EVIL: &str = "\u{1b}]0;owned\u{7}\u{9b}2J\u{7f}\u{202e}\n\r\u{2062}x";
+    let mut report = everything();
+    report.target.name = EVIL.to_owned();
+    report.target.command = EVIL.to_owned();
+    if let Some(kafka) = &mut report.target.kafka {
+        kafka.version = Some(EVIL.to_owned());
+        kafka.log_dirs.push(EVIL.to_owned());
+    }
+    report.attach.reason = EVIL.to_owned();
+    report.errors.push(error("read", EVIL, 1));
+    for listener in &mut report.listeners {
+        listener.name = Some(EVIL.to_owned());
+        listener.protocol = Some(EVIL.to_owned());
+        listener.verdict = format!("{EVIL} was idle");
+        listener.why = Some(EVIL.to_owned());
+        for flow in &mut listener.flows {
+            flow.topic = Some(EVIL.into());
+        }
+    }
+    report.topics[0].topic = EVIL.into();
+    report.files[1] = file(Some(EVIL), EVIL, Some(1), [1, 1, 1]);
+    if let Some(machine) = &mut report.machine {
+        machine.log_dirs[0].source = Some(EVIL.to_owned());
+        machine.log_dirs[0].block[0].name = EVIL.to_owned();
+    }
+    let evil = |of: &mut Residency| (of.partitions[0].topic, of.skipped) = (EVIL.to_owned(), vec![EVIL.to_owned()]);
+    report.residency = report.residency.map(|of| {
+        Arc::new({
+            let mut of = Residency::clone(&of);
+            evil(&mut of);
+            of
+        })
+    });
+    report.advice[0].evidence.push(EVIL.to_owned());
+    report.notes.push(note("facts", EVIL));
+    report
+}

@@ -44,7 +44,7 @@ pub(crate) fn running_task() -> *const u8 {
     }
 }
 
-/// `rq->curr` of this CPU, which is the running task whenever it runs (kernel/sched/core.c) and cannot be preempted. A
+/// `rq->curr` of this CPU, which is the running task whenever it runs (kernel/sched/core.c); a program stays on its CPU. A
 /// task's `se.cfs_rq` leads to the run queue that it is on, whatever its scheduling class (`set_task_rq`,
 /// kernel/sched/sched.h).
 #[inline(always)]

@@ -30,13 +30,7 @@ fn lagging_consumers(report: &Report) -> Option<Advice> {
     if evidence.is_empty() {
         return None;
     }
-    let mut topics: Vec<_> = report
-        .topics
-        .iter()
-        .filter_map(|topic| Some((topic, topic.cache.as_ref().filter(|cache| cache.brought_in() > 0)?)))
-        .collect();
-    topics.sort_by_key(|(_, cache)| std::cmp::Reverse(cache.brought_in()));
-    evidence.extend(topics.iter().take(TOPICS).map(|(topic, cache)| {
+    evidence.extend(report.topics_brought_in().iter().take(TOPICS).map(|(topic, cache)| {
         format!("{}-{}: {} came from disk.", topic.topic, topic.partition, human(cache.brought_in()))
     }));
     Some(Advice {

@@ -29,7 +29,7 @@ pub enum ProbeError {
     UnknownArchitecture(&'static str),
     /// No privilege.
     #[error(
-        "the kernel refused {what} (EPERM). zctrace needs the capabilities CAP_BPF and CAP_PERFMON{missing}. \
+        "the kernel refused to {what} (EPERM). zctrace needs the capabilities CAP_BPF and CAP_PERFMON{missing}. \
          `zctrace doctor` shows what is missing and how to grant it"
     )]
     NotPermitted {

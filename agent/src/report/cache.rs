@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use agent_ebpf::{FileBytes, FilePath, Fill, FillWay, InodeKey, PORT_NONE};
 use serde::Serialize;
 
-use super::{Facts, LocalPort};
+use super::{Facts, LocalPort, Report, Topic};
 use crate::{
     kafka::is_segment,
     snapshot::{File, FileFill, Snapshot, fills::plus},
@@ -196,6 +196,22 @@ fn sent_by_port(file: &File, listeners: &mut BTreeMap<u32, (u64, Fill)>) {
 
 pub(super) fn add(sum: &mut Fill, more: Fill) {
     *sum = plus(*sum, more);
+}
+
+impl Report {
+    /// Topic-partitions of which something had to be brought in, those of which most had to be first.
+    #[must_use]
+    pub fn topics_brought_in(&self) -> Vec<(&Topic, &CacheUse)> {
+        let cache = |topic: &'_ Topic| topic.cache.is_some_and(|cache| cache.brought_in() > 0);
+        let mut topics: Vec<_> = self
+            .topics
+            .iter()
+            .filter(|topic| cache(topic))
+            .filter_map(|topic| Some((topic, topic.cache.as_ref()?)))
+            .collect();
+        topics.sort_by_key(|(_, cache)| std::cmp::Reverse(cache.brought_in()));
+        topics
+    }
 }
 
 #[cfg(test)]

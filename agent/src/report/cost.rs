@@ -11,10 +11,10 @@ use crate::{
     snapshot::Snapshot,
 };
 
-/// Copies of a byte that devices make on either way: from the disk into the page cache, from the kernel to the network card.
-const COPIES_BY_DEVICES: f64 = 2.0;
 /// Bytes in a gigabyte.
 const GB: f64 = 1e9;
+/// Below so many bytes sent, a price for each gigabyte says nothing: a tick of one thread would be a second and more of it.
+const LEAST_PRICED: u64 = 10_000_000;
 /// Below so many bytes sent, or ticks used, a comparison says nothing.
 const LEAST_BYTES: u64 = 100_000_000;
 const LEAST_TICKS: u64 = 20;
@@ -38,15 +38,16 @@ pub struct Cost {
     pub split_uncertainty_seconds: f64,
     /// Their time over that of the process; `None` where that used none.
     pub share_of_process: Option<f64>,
-    /// Time for each gigabyte (10^9 bytes) that left; `None` where nothing did.
+    /// Time for each gigabyte (10^9 bytes) that left; `None` where less than 10 MB did, too little to tell.
     pub user_seconds_per_gb: Option<f64>,
     /// The same in the kernel.
     pub kernel_seconds_per_gb: Option<f64>,
     /// System calls that moved its bytes: sends, receives, and the reads of files before sends.
     pub calls: u64,
-    /// Calls for each gigabyte that left; `None` where nothing did. Each crosses from user space into the kernel and back.
+    /// Calls for each gigabyte that left; `None` where less than 10 MB did. Each crosses from user space into the kernel and back.
     pub calls_per_gb: Option<f64>,
-    /// How often a byte that left was copied, by processor or devices: 2 by zero copy, 4 by read + write.
+    /// How often a byte that left was copied, by processor or devices: 2 by zero copy, 4 by read + write; 2 as well where it
+    /// came from no file, from memory to the kernel and to the network.
     pub copies_per_byte: Option<f64>,
 }
 
@@ -140,7 +141,10 @@ pub(super) fn add(listeners: &mut [Listener], cpu: Option<&Cpu>, calls: &BTreeMa
 #[allow(clippy::cast_precision_loss)]
 fn cost(listener: &Listener, used: &PortTime, cpu: &Cpu, calls: u64) -> Cost {
     let egress = &listener.egress;
-    let per_gb = |of: f64| (egress.egress_bytes > 0).then(|| of / (egress.egress_bytes as f64 / GB));
+    let bytes = egress.egress_bytes as f64;
+    let per_gb = |of: f64| (egress.egress_bytes >= LEAST_PRICED).then(|| of / (bytes / GB));
+    // From the disk into the page cache, those of files; every byte to the network card.
+    let by_devices = || ((egress.zero_copy_bytes + egress.carried_file_bytes) as f64 / bytes).min(1.0) + 1.0;
     let (user_seconds, kernel_seconds) = (seconds(used.time.user), seconds(used.time.kernel));
     let process = cpu.process.total();
     Cost {
@@ -155,7 +159,7 @@ fn cost(listener: &Listener, used: &PortTime, cpu: &Cpu, calls: u64) -> Cost {
         kernel_seconds_per_gb: per_gb(kernel_seconds),
         calls,
         calls_per_gb: per_gb(calls as f64),
-        copies_per_byte: egress.copy_amplification.map(|moved| COPIES_BY_DEVICES + moved),
+        copies_per_byte: egress.copy_amplification.map(|moved| by_devices() + moved),
     }
 }
 
@@ -277,6 +281,19 @@ mod tests {
         assert!((estimate.zero_copy_seconds_low - 1.985).abs() < 1e-9, "{estimate:?}");
         assert_eq!((estimate.user_seconds_per_gb, estimate.kernel_seconds_per_gb), (4.25, 2.75));
         assert!(estimate.uncertainty_seconds_per_gb > 0.1, "{estimate:?}");
+    }
+
+    #[test]
+    fn what_came_from_no_file_was_not_copied_from_a_disk_and_little_has_no_price() {
+        let mut headers = listener(1, 0, 161, 302);
+        headers.egress = Egress { carried_file_bytes: 0, ..headers.egress }.with_ratios();
+        let (listeners, _) = costed(vec![headers, listener(2, 9_999_999, 0, 0)]);
+        let of = |index: usize| listeners[index].cost.as_ref().unwrap();
+        assert_eq!((of(0).copies_per_byte, of(1).copies_per_byte), (Some(2.0), Some(2.0)));
+        for cost in [of(0), of(1)] {
+            assert_eq!((cost.user_seconds_per_gb, cost.kernel_seconds_per_gb, cost.calls_per_gb), (None, None, None));
+        }
+        assert_eq!(of(1).calls, CALLS);
     }
 
     #[test]

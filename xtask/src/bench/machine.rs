@@ -11,7 +11,7 @@ use crate::command::{quietly, root};
 pub(crate) struct Machine {
     /// Model of the processor.
     pub(crate) processor: String,
-    /// Processors in use.
+    /// Its processors.
     pub(crate) processors: usize,
     /// Memory, in MiB.
     pub(crate) memory_mib: u64,
@@ -39,7 +39,8 @@ impl Machine {
         let kernel = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
         Self {
             processor: field(&cpuinfo, "model name").unwrap_or("unknown").to_owned(),
-            processors: std::thread::available_parallelism().map_or(1, std::num::NonZero::get),
+            // Not those that this thread may run on: a measurement keeps to one.
+            processors: cpuinfo.lines().filter(|line| line.starts_with("processor")).count(),
             memory_mib: field(&meminfo, "MemTotal")
                 .and_then(|text| text.split(' ').next()?.parse::<u64>().ok())
                 .unwrap_or_default()

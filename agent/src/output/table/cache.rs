@@ -29,12 +29,7 @@ pub(super) fn section(report: &Report, style: &Style) -> String {
         }
         text += &Grid::render(&grid, &grid, style);
     }
-    let mut topics: Vec<_> = report
-        .topics
-        .iter()
-        .filter_map(|topic| Some((topic, topic.cache.as_ref().filter(|cache| cache.brought_in() > 0)?)))
-        .collect();
-    topics.sort_by_key(|(_, cache)| std::cmp::Reverse(cache.brought_in()));
+    let topics = report.topics_brought_in();
     let shown = if style.all { topics.len() } else { topics.len().min(TOPICS) };
     if shown > 0 {
         let mut grid = grid("topic-partition");
@@ -62,7 +57,7 @@ fn sentences(cache: &PageCache, style: &Style) -> Vec<String> {
     }
     if cache.fault_bytes > 0 {
         sentences
-            .push(format!("{} more came in through memory-mapped files (indexes).", style.bytes(cache.fault_bytes)));
+            .push(format!("{} more came in through memory-mapped files (indexes); room that a new one does not use yet is on no disk, and read from none.", style.bytes(cache.fault_bytes)));
     }
     if let Some(bytes) = cache.disk_read_bytes {
         sentences.push(format!("By the kernel's own account the process read {} from disks.", style.bytes(bytes)));

@@ -36,7 +36,7 @@ pub(super) fn section(report: &Report, style: &Style) -> String {
     let worst = costs.iter().map(|(_, cost)| cost.split_uncertainty_seconds).fold(0.0, f64::max);
     let mut sentences = vec![
         "CPU: seconds that the threads used which send through this listener, in user space and in the kernel. Per GB: for \
-         each 10^9 bytes that left, whatever came in beside."
+         each 10^9 bytes that left, whatever came in beside; less than 10 MB are too little to tell."
             .to_owned(),
         format!("The split into user and kernel is sampled: {plus_minus} {worst:.2} s at most, 95 % of the time."),
     ];

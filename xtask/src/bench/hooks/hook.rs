@@ -179,7 +179,8 @@ enum Says {
 }
 
 fn tool(mut command: Command, says: Says) -> anyhow::Result<Attached> {
-    let name = format!("{command:?}");
+    let program = Path::new(command.get_program()).file_name().unwrap_or(command.get_program()).to_string_lossy();
+    let name = format!("`{program}`");
     let (line, on_stdout) = match says {
         Says::OnStdout(line) => (line, true),
         Says::OnStderr(line) => (line, false),

@@ -13,6 +13,9 @@
 //! | `FILES_OTHER` | per-CPU array | target | [`FileCounts`] | cannot |
 //! | `DIRECTORIES` | hash | [`InodeKey`] | [`Directory`] | files stay unnamed, counted |
 //! | `THREADS` | array | thread id modulo | [`Thread`](crate::Thread) | counted as not attributed |
+//! | `LATENCIES` | array | index into `TRANSFERS` | [`LatencyValue`](crate::LatencyValue) | goes with the keys |
+//! | `FILE_LATENCIES` | array | index into `FILE_COUNTS` | [`FileLatency`](crate::FileLatency) | goes with the keys |
+//! | `STARTS` | array | thread id modulo | [`Start`](crate::Start) | a call without a duration |
 //! | `COUNTERS` | per-CPU array | [`counter_index`] | one [`Counter`] | cannot |
 //! | `FREE_TRANSFERS`, `FREE_FILES` | queue | | indices that were given back | holds them all |
 //! | `STATE` | array | [`STATE_EPOCH`] and its like | a word | cannot |
@@ -357,6 +360,10 @@ mod pod {
     unsafe impl aya::Pod for super::Directory {}
     // SAFETY: as above.
     unsafe impl aya::Pod for crate::Thread {}
+    // SAFETY: as above.
+    unsafe impl aya::Pod for crate::LatencyValue {}
+    // SAFETY: as above.
+    unsafe impl aya::Pod for crate::FileLatency {}
     // SAFETY: as above.
     unsafe impl aya::Pod for crate::Target {}
     // SAFETY: as above.

@@ -22,6 +22,8 @@ pub struct Features {
     pub disable_preemption: u32,
     /// Pages that come into the page cache are counted, and told by whose sockets they were for.
     pub page_cache: u32,
+    /// Asked for: how long calls take.
+    pub latency: u32,
 }
 
 /// A function of the kernel that the program calls. Its number is known only when the object is loaded; in the object

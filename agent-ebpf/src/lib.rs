@@ -7,6 +7,7 @@
 pub mod account;
 pub mod features;
 pub mod fills;
+pub mod latency;
 pub mod offsets;
 pub mod syscall;
 pub mod target;
@@ -15,6 +16,7 @@ pub mod thread;
 pub use account::*;
 pub use features::Features;
 pub use fills::*;
+pub use latency::*;
 pub use offsets::Offsets;
 pub use syscall::{Class, Syscall, SyscallTable};
 pub use target::*;

@@ -1,7 +1,7 @@
 //! The program in the kernel: entry points of each leg, and nothing else.
 //!
-//! All hooks are at the exit of a system call, where its number and arguments are still in the saved registers, so no
-//! state is kept between entry and exit.
+//! Hooks are at the exit of a system call, where its number and arguments are still in the saved registers, so no state is kept
+//! between entry and exit. Those at the entry are for durations, and attached only where they are asked for.
 #![no_std]
 #![no_main]
 #![feature(asm_experimental_arch)] // the atomic add
@@ -11,12 +11,13 @@ mod program;
 
 use aya_ebpf::{
     EbpfContext,
-    macros::{btf_tracepoint, fexit, tracepoint},
-    programs::{BtfTracePointContext, FExitContext, TracePointContext},
+    macros::{btf_tracepoint, fentry, fexit, tracepoint},
+    programs::{BtfTracePointContext, FEntryContext, FExitContext, TracePointContext},
 };
 use program::{
+    call::Call,
     exit::on_exit,
-    fills,
+    fills, latency,
     maps::{OTHER_PROGRAMS, PROGRAMS},
     preempt, resolve, task,
 };
@@ -41,6 +42,43 @@ fn tracepoint_sys_exit(ctx: TracePointContext) -> u32 {
     let ret = unsafe { *ctx.as_ptr().cast::<u8>().add(RESULT).cast::<i64>() };
     on_exit(ret, task::saved_registers);
     0
+}
+
+/// Leg `raw`, durations: the entry of every system call.
+#[btf_tracepoint(function = "sys_enter")]
+#[inline(always)]
+fn raw_sys_enter(ctx: BtfTracePointContext) -> i32 {
+    let regs: *const u8 = ctx.arg(0);
+    latency::on_enter(|task| Call::decode(task, regs).code);
+    0
+}
+
+/// Leg `tracepoint`, durations: one program on each `syscalls:sys_enter_<name>`. Their records hold the call's number at offset
+/// 8 (`/sys/kernel/tracing/events/syscalls/sys_enter_read/format`).
+#[tracepoint]
+#[inline(always)]
+fn tracepoint_sys_enter(ctx: TracePointContext) -> u32 {
+    const NUMBER: usize = 8;
+    // SAFETY: the verifier checks the read of the tracepoint's record.
+    let number = unsafe { *ctx.as_ptr().cast::<u8>().add(NUMBER).cast::<u32>() };
+    latency::on_enter(|_| latency::native(number));
+    0
+}
+
+macro_rules! fentry {
+    ($($name:ident = $code:literal)*) => { $(
+        /// Leg `fexit`, durations: the beginning of the function that is the call of this number in [`agent_ebpf::Syscall`].
+        #[fentry(function = "__x64_sys_read")]
+        fn $name(_ctx: FEntryContext) -> i32 {
+            latency::enter($code + 1);
+            0
+        }
+    )* };
+}
+fentry! {
+    fentry_00 = 0 fentry_01 = 1 fentry_02 = 2 fentry_03 = 3 fentry_04 = 4 fentry_05 = 5 fentry_06 = 6 fentry_07 = 7
+    fentry_08 = 8 fentry_09 = 9 fentry_10 = 10 fentry_11 = 11 fentry_12 = 12 fentry_13 = 13 fentry_14 = 14 fentry_15 = 15
+    fentry_16 = 16 fentry_17 = 17 fentry_18 = 18 fentry_19 = 19 fentry_20 = 20
 }
 
 macro_rules! fexit_whole {

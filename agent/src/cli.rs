@@ -57,6 +57,13 @@ pub struct Watch {
     /// Every topic-partition and file in the tables, not only the largest
     #[arg(long)]
     pub all: bool,
+    /// Measure how long calls take, too, by hooks at their entry: a counted call then pays about twice what it pays without,
+    /// and by the leg `raw` every system call of the host pays for the second hook
+    #[arg(long)]
+    pub latency: bool,
+    /// With --latency: a call that takes so long is slow
+    #[arg(long, value_name = "DURATION", value_parser = duration, default_value = "10ms", requires = "latency")]
+    pub slow: Duration,
     /// How to hook the kernel
     #[arg(long, value_enum, default_value_t)]
     pub attach: LegChoice,
@@ -142,6 +149,21 @@ pub struct Serve {
     /// What to leave out: it then costs nothing; may be given several times
     #[arg(long, value_enum, value_name = "PART", value_delimiter = ',')]
     pub without: Vec<Part>,
+    /// Measure how long calls take, too, by hooks at their entry: a counted call then pays about twice what it pays without,
+    /// and by the leg `raw` every system call of the host pays for the second hook
+    #[arg(
+        long,
+        value_name = "true|false",
+        num_args = 0..=1,
+        require_equals = true,
+        default_value_t = false,
+        default_missing_value = "true",
+        action = clap::ArgAction::Set
+    )]
+    pub latency: bool,
+    /// With --latency: a call that takes so long is slow
+    #[arg(long, value_name = "DURATION", value_parser = duration, default_value = "10ms")]
+    pub slow: Duration,
     /// Only check the configuration file and the web configuration file, and say what is wrong with them
     #[arg(long)]
     pub check_config: bool,

@@ -27,6 +27,7 @@ pub fn gather(proc: &Path, process: &Process) -> Facts {
         machine: None,
         disk_read_bytes: None,
         residency: None,
+        slow: Duration::ZERO,
         io_uring: target::io_uring_in_use(proc, process.pid),
         compat: process.compat,
         problems: Vec::new(),

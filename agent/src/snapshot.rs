@@ -1,12 +1,14 @@
 //! What the maps held at one moment, and the difference of two moments. Pure: reading is `probe`'s, meaning is
 //! `report`'s. Serialisable, so that a recorded one can be tested without a kernel.
 
+mod durations;
 pub(crate) mod fills;
 mod sent;
 
 use std::{collections::BTreeMap, sync::Arc};
 
 use agent_ebpf::{Counter, Endpoint, FileBytes, InodeKey, SIZE_BUCKETS, Syscall, Tally};
+pub use durations::{CallDurations, Durations, LogDurations};
 pub use fills::{FileFill, Fills};
 pub use sent::{Sent, SentByPort};
 use serde::{Deserialize, Serialize};
@@ -33,6 +35,9 @@ pub struct Snapshot {
     /// `sendfile` calls into sockets that the kernel refused, by port: a listener's, or one of the contract's `PORT_*` values.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub refused: BTreeMap<u32, u64>,
+    /// How long calls took; `None` where that was not asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub durations: Option<Durations>,
     /// Processor time; `None` where it was not looked at.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cpu: Option<Cpu>,
@@ -228,6 +233,10 @@ impl Snapshot {
                 .map(|(port, now)| (*port, now - earlier.refused.get(port).copied().unwrap_or(0)))
                 .filter(|(_, calls)| *calls > 0)
                 .collect(),
+            durations: self.durations.as_ref().map(|now| match &earlier.durations {
+                Some(before) => now.since(before),
+                None => now.clone(),
+            }),
             cpu: self.cpu.as_ref().map(|now| earlier.cpu.as_ref().map_or_else(|| now.clone(), |cpu| now.since(cpu))),
             fills: self.fills.as_ref().map(|now| match &earlier.fills {
                 Some(before) => now.since(before),
@@ -291,6 +300,10 @@ impl Snapshot {
         if let Some(theirs) = &other.cpu {
             self.cpu.get_or_insert_default().add(theirs);
         }
+        self.durations = match (self.durations.take(), &other.durations) {
+            (Some(ours), Some(theirs)) => Some(ours.plus(theirs)),
+            (ours, theirs) => ours.or_else(|| theirs.clone()),
+        };
         self.fills = match (self.fills.take(), &other.fills) {
             (Some(ours), Some(theirs)) => Some(ours.plus(theirs)),
             (ours, theirs) => ours.or_else(|| theirs.clone()),
@@ -310,6 +323,7 @@ impl Snapshot {
             refused: self.refused.clone(),
             cpu: self.cpu.clone(),
             fills: self.fills.clone(),
+            durations: self.durations.clone(),
             ..Self::default()
         }
     }

@@ -3,15 +3,15 @@
 
 mod support;
 
-use std::{collections::BTreeMap, io::Write as _, path::Path, sync::LazyLock};
+use std::{collections::BTreeMap, io::Write as _, path::Path, sync::LazyLock, time::Duration};
 
 use agent_ebpf::{Counter, Endpoint, InodeKey, Syscall};
 use support::{alone, executable};
 use zctrace::{
     exercise::{Child, KnownPort, Ledger, Plan},
-    probe::{Capacity, Leg, LegChoice, Probe},
+    probe::{Capacity, Leg, LegChoice, Parts, Probe},
     report::{Attach, EndedBy, Facts, KafkaTarget, Report, Target, Window, build},
-    snapshot::Snapshot,
+    snapshot::{LogDurations, Snapshot},
     target::listening_ports,
 };
 
@@ -222,6 +222,53 @@ fn whose_data_left_and_why_it_was_copied() {
         );
         assert_eq!(report.unsent_read_bytes, 5_000);
         assert_eq!(snapshot.refused.values().copied().collect::<Vec<_>>(), [1]);
+    }
+}
+
+const SLOW: Duration = Duration::from_millis(20);
+
+/// Every call that moved bytes has a duration, by every leg; and one that must have taken a time took it.
+#[test]
+fn how_long_calls_took() {
+    let _alone = alone();
+    for plan in [Plan::Flows, Plan::Slow] {
+        for leg in LEGS.iter() {
+            let mut child = Child::spawn(&executable(), &plan).unwrap();
+            let parts = Parts { latency: Some(SLOW), ..Parts::default() };
+            let mut probe = Probe::attach_with(*leg, Capacity::default(), parts).unwrap();
+            assert_eq!(probe.missing(), [""; 0], "{leg:?}");
+            let slot = probe.watch(child.pid(), || listening_ports(Path::new("/proc"), child.pid()).unwrap()).unwrap();
+            child.go();
+            let ledger = child.wait_done().unwrap();
+            probe.stop(slot).unwrap();
+            let snapshot = probe.snapshot(slot).unwrap();
+            assert_exact(plan, *leg, &ledger, &snapshot);
+            let durations = snapshot.durations.clone().unwrap();
+            let counted: BTreeMap<_, _> = snapshot.transfers.iter().map(|kind| (kind.id, kind.calls())).collect();
+            let timed: BTreeMap<_, _> = durations.calls.iter().map(|kind| (kind.id, kind.calls())).collect();
+            assert_eq!(timed, counted, "{plan} by {leg:?}");
+            // Those of a file, by the way that its bytes took: out of it, into it, or sent from memory after they were read.
+            let of_file = |kind: &&zctrace::snapshot::Transfer| {
+                kind.id.of_file || kind.id.source == Endpoint::File || kind.id.sink == Endpoint::File
+            };
+            let of_files: u64 = snapshot.transfers.iter().filter(of_file).map(zctrace::snapshot::Transfer::calls).sum();
+            assert_eq!(durations.logs.iter().map(LogDurations::calls).sum::<u64>(), of_files, "{plan} by {leg:?}");
+            assert!(of_files > 0);
+            let window = Window { start: String::new(), seconds: 1.0, ended_by: EndedBy::Signal };
+            let facts = Facts { slow: SLOW, ..Facts::default() };
+            let latency = build(&snapshot, &facts, window, Attach::default()).latency.unwrap();
+            assert_eq!(latency.unmeasured_calls, 0, "{plan} by {leg:?}");
+            if plan == Plan::Slow {
+                // What the peer waited, these two had to wait for.
+                for (syscall, source) in [("sendfile", "file"), ("read", "pipe")] {
+                    let took =
+                        latency.calls.iter().find(|call| (call.syscall, call.source) == (syscall, source)).unwrap();
+                    let took = &took.took;
+                    assert_eq!((took.calls, took.slow_calls), (1, 1), "{took:?}");
+                    assert!(took.max_seconds >= 0.05 && took.max_seconds <= took.total_seconds, "{took:?}");
+                }
+            }
+        }
     }
 }
 

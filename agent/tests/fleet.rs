@@ -3,12 +3,13 @@
 
 mod support;
 
-use std::{fs, path::PathBuf, time::Duration};
+use std::{collections::BTreeSet, fs, os::unix::fs::MetadataExt as _, path::PathBuf, time::Duration};
 
 use support::{alone, assert_nothing_left};
 use zctrace::{
     fleet::{Fleet, Limits, View},
-    probe::{Capacity, LegChoice, Probe},
+    probe::{Capacity, LegChoice, Parts, Probe},
+    snapshot::{Durations, LogDurations},
     target::{CommandLine, Process},
 };
 
@@ -90,4 +91,67 @@ fn counters_go_on_when_a_target_comes_back() {
         assert_eq!((view.running, read_from(&view, "orders-0")), (false, life * 1234));
         assert_eq!(fleet.usage().unwrap()[0].entries, 0);
     }
+}
+
+const WITH_DURATIONS: Parts = Parts { page_cache: false, latency: Some(Duration::from_secs(1)) };
+
+/// Calls with a duration, and calls that moved bytes.
+fn timed(view: &View) -> (u64, u64) {
+    let latency = view.report.latency.as_ref().unwrap();
+    let timed = latency.calls.iter().map(|call| call.took.calls).sum();
+    let counted = view.report.transfers.iter().map(|transfer| transfer.calls).sum();
+    assert_eq!(latency.unmeasured_calls, counted - timed);
+    (timed, counted)
+}
+
+#[test]
+fn durations_go_on_when_a_target_comes_back() {
+    let _alone = alone();
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("file");
+    fs::write(&path, vec![7; 1234]).unwrap();
+    let probe = Probe::attach_with(LegChoice::Auto, Capacity::default(), WITH_DURATIONS).unwrap();
+    let mut fleet = Fleet::new(probe, PathBuf::from("/proc"), Limits::default());
+    let mut before = 0;
+    for life in 1..=3 {
+        fleet.admit("test", &myself()).unwrap();
+        for _ in 0..100 {
+            fs::read(&path).unwrap();
+        }
+        fleet.retire("test").unwrap();
+        let (timed, counted) = timed(&look(&mut fleet));
+        assert!(timed >= before + 100, "life {life}: {timed} after {before}");
+        // What was under way when counting began has none.
+        assert!(counted - timed <= 2 * life, "life {life}: {timed} of {counted}");
+        before = timed;
+    }
+}
+
+#[test]
+fn durations_leave_the_kernel_with_their_files() {
+    let _alone = alone();
+    let dir = tempfile::tempdir().unwrap();
+    let log = dir.path().join("orders-0");
+    fs::create_dir(&log).unwrap();
+    let inode = fs::metadata(&log).unwrap().ino();
+    let mut probe = Probe::attach_with(LegChoice::Auto, Capacity::default(), WITH_DURATIONS).unwrap();
+    let slot = probe.watch(std::process::id(), BTreeSet::new).unwrap();
+    for segment in 0..5u64 {
+        let path = log.join(format!("{segment:020}.log"));
+        fs::write(&path, [7; 1000]).unwrap();
+        fs::read(&path).unwrap();
+    }
+    let of_log = |durations: &Durations| {
+        let logs = durations.logs.iter().filter(|of| of.log.is_some_and(|log| log.inode == inode));
+        logs.map(LogDurations::calls).collect::<Vec<_>>()
+    };
+    // Out of it and into it.
+    assert_eq!(of_log(&probe.snapshot(slot).unwrap().durations.unwrap()), [5, 5]);
+    let seen = probe.files().unwrap();
+    let (_, taken) = probe.take_files(&seen.iter().collect::<Vec<_>>()).unwrap();
+    assert_eq!(of_log(&taken.unwrap()), [5, 5]);
+    assert_eq!(of_log(&probe.snapshot(slot).unwrap().durations.unwrap()), [0u64; 0]);
+    probe.release(slot).unwrap();
+    drop(probe);
+    assert_nothing_left();
 }

@@ -8,6 +8,8 @@ use agent_ebpf::{
 
 use super::{
     counter::{add, add_shared, count},
+    globals::has,
+    latency,
     maps::{FILE_COUNTS, FILES_OTHER, RESULTS, TRANSFERS, TRANSFERS_OTHER},
     object::Object,
     read::forget,
@@ -23,12 +25,16 @@ pub(crate) fn result(target: u32, syscall: u8, result: u32) {
     }
 }
 
-/// Counts a transfer.
+/// A place that no array has.
+pub(crate) const NOWHERE: u32 = u32::MAX;
+
+/// Counts a transfer, and returns the place where.
 #[inline(always)]
-pub(crate) fn transfer(key: &TransferKey, bytes: u64, carried: u64) {
-    let Some(value) = transfer_index(key).and_then(|index| TRANSFERS.get_ptr_mut(index)) else {
+pub(crate) fn transfer(key: &TransferKey, bytes: u64, carried: u64) -> u32 {
+    let index = transfer_index(key).unwrap_or(NOWHERE);
+    let Some(value) = TRANSFERS.get_ptr_mut(index) else {
         transfer_other(key, bytes);
-        return;
+        return NOWHERE;
     };
     // SAFETY: fields of a map's value; the bucket is below the length of the histogram.
     unsafe {
@@ -38,6 +44,7 @@ pub(crate) fn transfer(key: &TransferKey, bytes: u64, carried: u64) {
             add(&raw mut (*value).carried_file_bytes, carried);
         }
     }
+    index
 }
 
 #[inline(always)]
@@ -70,17 +77,18 @@ fn size_bucket(bytes: u64) -> usize {
     bucket & (SIZE_BUCKETS - 1)
 }
 
-/// Counts bytes of a file, which is open as `descriptor`, or known already where that is none.
+/// Counts bytes of a file, which is open as `descriptor`, or known already where that is none, and returns the place where.
 #[inline(always)]
-pub(crate) fn file(key: &FileKey, descriptor: u32, tid: u32, path: FilePath, calls: u64, bytes: u64) {
-    if let Some(counts) = file_index(key, descriptor, tid).and_then(|index| FILE_COUNTS.get_ptr_mut(index)) {
+pub(crate) fn file(key: &FileKey, descriptor: u32, tid: u32, path: FilePath, calls: u64, bytes: u64) -> u32 {
+    let index = file_index(key, descriptor, tid).unwrap_or(NOWHERE);
+    if let Some(counts) = FILE_COUNTS.get_ptr_mut(index) {
         let tally = tally_of(counts, path);
         // SAFETY: fields of a map's value.
         unsafe {
             add_shared(&raw mut (*tally).calls, calls);
             add_shared(&raw mut (*tally).bytes, bytes);
         }
-        return;
+        return index;
     }
     count(key.target, Counter::FilesFull, 1);
     if let Some(other) = FILES_OTHER.get_ptr_mut(key.target) {
@@ -91,6 +99,7 @@ pub(crate) fn file(key: &FileKey, descriptor: u32, tid: u32, path: FilePath, cal
             add(&raw mut (*tally).bytes, bytes);
         }
     }
+    NOWHERE
 }
 
 #[inline(always)]
@@ -123,9 +132,11 @@ pub(crate) fn moved(target: u32, ids: u64, syscall: u8, ends: &Ends, bytes: u64)
         count(target, Counter::EndpointUnknownBytes, bytes);
     }
     let port = if second == Endpoint::Socket as u8 { ends.second.port } else { ends.first.port };
-    let mut carried = Carried { bytes: 0, flags: 0 };
+    let mut carried = Carried { bytes: 0, flags: 0, place: NOWHERE };
+    let mut place = NOWHERE;
     if to_first && first == Endpoint::Socket as u8 {
         carried = thread::sends(target, tid, port, bytes);
+        place = carried.place;
     }
     if first == Endpoint::File as u8 {
         let path = if to_first {
@@ -136,7 +147,7 @@ pub(crate) fn moved(target: u32, ids: u64, syscall: u8, ends: &Ends, bytes: u64)
         } else {
             FilePath::ZeroCopyRead
         };
-        file(&FileKey { inode: ends.first.inode, target, port }, ends.first.descriptor, tid, path, 1, bytes);
+        place = file(&FileKey { inode: ends.first.inode, target, port }, ends.first.descriptor, tid, path, 1, bytes);
     }
     if second == Endpoint::File as u8 {
         let key = FileKey { inode: ends.second.inode, target, port: PORT_NONE };
@@ -151,5 +162,9 @@ pub(crate) fn moved(target: u32, ids: u64, syscall: u8, ends: &Ends, bytes: u64)
         padding: 0,
         port,
     };
-    transfer(&key, bytes, carried.bytes);
+    let kind = transfer(&key, bytes, carried.bytes);
+    if has(|features| &features.latency) {
+        // What a file's bytes are in memory for, they leave it by the other way.
+        latency::note_duration(tid as u64, syscall as u64, kind as u64, place as u64, to_first as u64);
+    }
 }

@@ -12,6 +12,13 @@ pub(crate) fn add_shared(to: *mut u64, amount: u64) {
     unsafe { core::arch::asm!("lock *(u64 *)({0} + 0) += {1}", in(reg) to, in(reg) amount, options(nostack)) };
 }
 
+/// The same for a word of half the length.
+#[inline(always)]
+pub(crate) fn add_shared_short(to: *mut u32, amount: u64) {
+    // SAFETY: as above.
+    unsafe { core::arch::asm!("lock *(u32 *)({0} + 0) += {1}", in(reg) to, in(reg) amount, options(nostack)) };
+}
+
 /// Adds to a word of this CPU's value.
 #[inline(always)]
 pub(crate) fn add(to: *mut u64, amount: u64) {

@@ -20,6 +20,10 @@ pub(crate) static NATIVE_CALLS: MaybeUninit<SyscallTable> = MaybeUninit::zeroed(
 #[unsafe(no_mangle)]
 pub(crate) static COMPAT_CALLS: MaybeUninit<SyscallTable> = MaybeUninit::zeroed();
 
+/// From so many nanoseconds on a call is slow.
+#[unsafe(no_mangle)]
+pub(crate) static SLOW_NS: MaybeUninit<u64> = MaybeUninit::zeroed();
+
 /// Reads one member of [`OFFSETS`].
 #[inline(always)]
 pub(crate) fn read_member(member: impl FnOnce(&'static Offsets) -> &'static u32) -> usize {

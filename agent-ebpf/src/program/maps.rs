@@ -1,8 +1,8 @@
 //! The maps. Sizes here are for one target; the agent sets them for as many as it watches before load.
 
 use agent_ebpf::{
-    COUNTERS as COUNTERS_PER_TARGET, Directory, FileCounts, FileKey, FileValue, InodeKey, LISTENER_WORDS,
-    OTHER_PER_TARGET, PORTS_PER_WORD, RESULTS_PER_SYSCALL, Resolve, STATE_WORDS, TARGET_BUCKETS,
+    COUNTERS as COUNTERS_PER_TARGET, Directory, FileCounts, FileKey, FileLatency, FileValue, InodeKey, LISTENER_WORDS,
+    LatencyValue, OTHER_PER_TARGET, PORTS_PER_WORD, RESULTS_PER_SYSCALL, Resolve, STATE_WORDS, Start, TARGET_BUCKETS,
     THREADS as THREAD_ENTRIES, Tally, Target, Thread, TransferKey, TransferValue, syscall::SYSCALLS,
 };
 use aya_ebpf::{
@@ -57,6 +57,14 @@ pub(crate) static RUN_QUEUE: PerCpuArray<u64> = PerCpuArray::with_max_entries(1,
 pub(crate) static RECENT_TRANSFERS: PerCpuArray<RecentTransfer> = PerCpuArray::with_max_entries(RECENT_ENTRIES, 0);
 #[map]
 pub(crate) static RECENT_FILES: PerCpuArray<RecentFile> = PerCpuArray::with_max_entries(RECENT_ENTRIES, 0);
+
+/// Durations, where they are asked for: otherwise of one entry each, which is not used.
+#[map]
+pub(crate) static LATENCIES: Array<LatencyValue> = Array::with_max_entries(1, 0);
+#[map]
+pub(crate) static FILE_LATENCIES: Array<FileLatency> = Array::with_max_entries(1, 0);
+#[map]
+pub(crate) static STARTS: Array<Start> = Array::with_max_entries(1, 0);
 
 /// Names too large for the stack (512 bytes) are made here before they are inserted.
 #[map]

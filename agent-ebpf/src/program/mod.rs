@@ -6,6 +6,7 @@ pub(crate) mod counter;
 pub(crate) mod exit;
 pub(crate) mod fills;
 pub(crate) mod globals;
+pub(crate) mod latency;
 pub(crate) mod maps;
 pub(crate) mod messages;
 pub(crate) mod naming;

@@ -2,7 +2,14 @@
 
 use agent_ebpf::{Counter, FLAG_FILE, FileKey, FilePath, InodeKey, THREAD_PORTS, THREADS as THREAD_ENTRIES, Thread};
 
-use super::{account::file, counter::count, fills, globals::has, maps::THREADS, object::NO_DESCRIPTOR};
+use super::{
+    account::{NOWHERE, file},
+    counter::count,
+    fills,
+    globals::has,
+    maps::THREADS,
+    object::NO_DESCRIPTOR,
+};
 
 /// What a thread had read when it sent.
 pub(crate) struct Carried {
@@ -10,6 +17,8 @@ pub(crate) struct Carried {
     pub(crate) bytes: u64,
     /// [`FLAG_FILE`], where what it sends is a file's.
     pub(crate) flags: u8,
+    /// Where that file's counts are.
+    pub(crate) place: u32,
 }
 
 /// The entry of this thread. Another's, whose id falls on the same one, is dropped, which is counted.
@@ -63,7 +72,7 @@ fn is_same(one: &InodeKey, other: &InodeKey) -> bool {
 /// port.
 #[inline(always)]
 pub(crate) fn sends(target: u32, tid: u32, port: u32, sent: u64) -> Carried {
-    let none = Carried { bytes: 0, flags: 0 };
+    let none = Carried { bytes: 0, flags: 0, place: NOWHERE };
     let Some(thread) = entry(target, tid) else { return none };
     serves(thread, port);
     if thread.unsent == 0 {
@@ -81,8 +90,8 @@ pub(crate) fn sends(target: u32, tid: u32, port: u32, sent: u64) -> Carried {
             fills::sent(target, tid, &key.inode, port);
         }
     }
-    file(&key, NO_DESCRIPTOR, tid, FilePath::SentCopied, 1, sent);
-    Carried { bytes, flags: FLAG_FILE }
+    let place = file(&key, NO_DESCRIPTOR, tid, FilePath::SentCopied, 1, sent);
+    Carried { bytes, flags: FLAG_FILE, place }
 }
 
 /// Notes a send through `port`.

@@ -3,10 +3,12 @@
 //! | module | rules about |
 //! |---|---|
 //! | [`sending`] | how it sends: what makes it copy, or make many calls of few bytes |
+//! | [`latency`] | how long calls take |
 //! | [`cache`] | what is read from memory and what from disk |
 //! | [`machine`] | what the broker runs on: memory, file systems, disks |
 
 pub mod cache;
+pub mod latency;
 pub mod machine;
 pub mod sending;
 
@@ -31,6 +33,7 @@ pub struct Advice {
 #[must_use]
 pub fn advise(report: &Report) -> Vec<Advice> {
     let mut advice = sending::advise(report);
+    advice.extend(latency::advise(report));
     advice.extend(cache::advise(report));
     advice.extend(machine::advise(report));
     advice

@@ -69,9 +69,11 @@ async fn watch(pid: u32, options: &Watch) -> Result<Report, Error> {
     if with(Part::Machine) {
         facts::look_at_machine(proc, &mut facts);
     }
-    let parts = Parts { page_cache: with(Part::PageCache) };
+    let latency = options.latency.then_some(options.slow);
+    let parts = Parts { page_cache: with(Part::PageCache), latency };
     let mut probe = Probe::attach_with(options.attach, Capacity::default(), parts)?;
     facts.problems.extend(probe.missing());
+    facts.slow = probe.slow().unwrap_or_default();
     let mut unknown_listeners = None;
     let slot = probe.watch(pid, || {
         target::listening_ports(proc, pid).unwrap_or_else(|error| {

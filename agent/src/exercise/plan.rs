@@ -32,6 +32,8 @@ pub enum Plan {
     Flows,
     /// A file that is not in memory.
     Cold,
+    /// Calls that take a known time at least: 60 ms.
+    Slow,
 }
 
 impl Plan {
@@ -48,6 +50,7 @@ impl Plan {
             Self::IoUring => plans::io_uring::prepare(dir),
             Self::Flows => plans::flows::prepare(dir),
             Self::Cold => plans::cold::prepare(dir),
+            Self::Slow => plans::slow::prepare(dir),
         }
     }
 }
@@ -66,6 +69,7 @@ impl fmt::Display for Plan {
             Self::IoUring => f.write_str("io-uring"),
             Self::Flows => f.write_str("flows"),
             Self::Cold => f.write_str("cold"),
+            Self::Slow => f.write_str("slow"),
         }
     }
 }
@@ -85,6 +89,7 @@ impl FromStr for Plan {
             "io-uring" => Self::IoUring,
             "flows" => Self::Flows,
             "cold" => Self::Cold,
+            "slow" => Self::Slow,
             other => match other.strip_prefix("storm=").and_then(|calls| calls.parse().ok()) {
                 Some(calls) => Self::Storm(calls),
                 None => return Err(format!("there is no plan `{other}`")),

@@ -162,6 +162,21 @@ pub struct FlowBytes {
     pub read: u64,
 }
 
+/// How long calls took that moved bytes of a topic's log, of all its partitions and through all listeners.
+#[derive(Clone, Debug, PartialEq)]
+pub struct TopicTook {
+    /// Topic, or [`OTHER`].
+    pub topic: Arc<str>,
+    /// As [`crate::report::TopicLatency::path`].
+    pub path: &'static str,
+    /// Calls.
+    pub calls: u64,
+    /// All durations together, in seconds.
+    pub seconds: f64,
+    /// Calls that were slow.
+    pub slow: u64,
+}
+
 /// What one target has series for.
 #[derive(Clone, Debug)]
 pub(super) struct Series {
@@ -171,6 +186,7 @@ pub(super) struct Series {
     /// Those that have no series get none later: see [`Series::change`].
     folded_listeners: Folded<u16>,
     flows: Admission<(Arc<Key>, Arc<str>)>,
+    took: Admission<Arc<str>>,
     policy: TopicPolicy,
     /// What is added to [`OTHER`] so that a change of the policy does not move it.
     offset: [u64; COUNTS],
@@ -187,6 +203,7 @@ impl Series {
             listeners: Admission::new(listeners),
             folded_listeners: Folded(BTreeSet::new()),
             flows: Admission::new(policy.limit),
+            took: Admission::new(policy.limit),
             policy,
             offset: [0; COUNTS],
         }
@@ -290,6 +307,25 @@ impl Series {
         });
     }
 
+    /// How long calls took by topic and path, as it has series: topics as many as may have some, first come, first served; then
+    /// [`OTHER`]. A policy that changes ends no series.
+    pub(super) fn took(&mut self, report: &Report) -> Vec<TopicTook> {
+        let mut sums: BTreeMap<(Arc<str>, &'static str), TopicTook> = BTreeMap::new();
+        for of in report.latency.iter().flat_map(|latency| &latency.topics) {
+            let has_series = self.took.admitted.contains(&of.topic);
+            let admitted = has_series || (self.wants(&of.topic) && self.took.admits(&of.topic));
+            let topic = if admitted { Arc::clone(&of.topic) } else { OTHER.into() };
+            let sum = sums.entry((Arc::clone(&topic), of.path)).or_insert_with(|| {
+                let path = of.path;
+                TopicTook { topic, path, calls: 0, seconds: 0.0, slow: 0 }
+            });
+            sum.calls += of.took.calls;
+            sum.seconds += of.took.total_seconds;
+            sum.slow += of.took.slow_calls;
+        }
+        sums.into_values().collect()
+    }
+
     fn wants(&self, topic: &str) -> bool {
         self.policy.allow.as_ref().is_none_or(|allow| allow.is_match(topic))
             && !self.policy.deny.as_ref().is_some_and(|deny| deny.is_match(topic))
@@ -336,6 +372,12 @@ impl Series {
             if matches!(&of.port, Some(LocalPort::Port(port)) if refused.contains(port)) {
                 (of.port, of.name) = (Some(LocalPort::Entry(OTHER)), Some(OTHER.to_owned()));
             }
+        }
+        if let Some(latency) = &mut report.latency {
+            latency.rename(|port| match port {
+                LocalPort::Port(port) if refused.contains(port) => LocalPort::Entry(OTHER),
+                port => port.clone(),
+            });
         }
         report.transfers = fold_transfers(std::mem::take(&mut report.transfers), &refused);
         self.folded_listeners.count()

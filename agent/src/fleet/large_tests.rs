@@ -84,6 +84,7 @@ fn exposition(topics: usize, listeners: usize) -> String {
         folded_topics,
         folded_listeners,
         flows: Vec::new(),
+        took: Vec::new(),
         lately,
         surroundings: Surroundings::default(),
     };

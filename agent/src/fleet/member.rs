@@ -3,7 +3,7 @@
 use std::time::{Instant, SystemTime};
 
 use super::{
-    admission::{FlowBytes, Series, TopicBytes},
+    admission::{FlowBytes, Series, TopicBytes, TopicTook},
     reasons::Reasons,
     window::{Key, Lately},
 };
@@ -34,6 +34,8 @@ pub struct View {
     pub folded_listeners: u64,
     /// What left by listener and topic, as it has series.
     pub flows: Vec<FlowBytes>,
+    /// How long calls took by topic, as it has series; empty where that is not measured.
+    pub took: Vec<TopicTook>,
     /// Egress by listener in the window, with ratios.
     pub lately: Vec<(Key, report::Egress)>,
     /// Where its process runs, or ran.
@@ -112,6 +114,7 @@ impl Member {
         let folded_topics = self.series.topics(&report, &mut series);
         let folded_listeners = self.series.fold_listeners(&mut report);
         self.series.flows(&report, &mut flows);
+        let took = self.series.took(&report);
         self.reasons.add(&mut report);
         self.lately.sample(now, &report);
         let lately = self.lately.egress(&report);
@@ -124,6 +127,7 @@ impl Member {
             folded_topics,
             folded_listeners,
             flows,
+            took,
             lately,
             surroundings: self.surroundings.clone(),
         });

@@ -16,7 +16,7 @@ use std::{
     time::{Duration, Instant, SystemTime},
 };
 
-pub use admission::{FlowBytes, TopicBytes, TopicPolicy};
+pub use admission::{FlowBytes, TopicBytes, TopicPolicy, TopicTook};
 pub use member::{Life, View};
 pub use window::Key;
 pub(crate) use window::key;
@@ -124,6 +124,7 @@ impl Fleet {
         let account = cpu::begin(&self.probe, slot, &self.proc, pid);
         let account = account.map_err(|problem| facts.problems.push(problem.to_string())).ok();
         facts.problems.extend(self.probe.missing());
+        facts.slow = self.probe.slow().unwrap_or_default();
         let disk_reads_before = facts::disk_read_bytes(&self.proc, pid);
         if self.limits.machine {
             facts::look_at_machine(&self.proc, &mut facts);
@@ -229,9 +230,9 @@ impl Fleet {
             let Some((_, pid)) = member.life else { continue };
             match inspect(&self.proc, pid) {
                 Ok(process) => {
-                    let Facts { machine, disk_read_bytes, residency, .. } = member.facts.clone();
+                    let Facts { machine, disk_read_bytes, residency, slow, .. } = member.facts.clone();
                     let known = facts::gather(&self.proc, &process);
-                    member.facts = Facts { machine, disk_read_bytes, residency, ..known };
+                    member.facts = Facts { machine, disk_read_bytes, residency, slow, ..known };
                 }
                 Err(error) => tracing::warn!(target_name = name, pid, %error, "its configuration was not read again"),
             }
@@ -292,10 +293,10 @@ impl Fleet {
                     // The names of directories, before they go.
                     let directories = self.probe.snapshot(slot)?.directories;
                     let of_member: Vec<_> = seen.iter().filter(|file| file.slot == slot).collect();
-                    let files = self.probe.take_files(&of_member)?;
+                    let (files, durations) = self.probe.take_files(&of_member)?;
                     self.evicted += u64::try_from(files.len()).unwrap_or(0);
                     let fills = self.probe.take_fills(slot, &files)?;
-                    let idle = Snapshot { files, directories, fills, ..Snapshot::default() };
+                    let idle = Snapshot { files, directories, fills, durations, ..Snapshot::default() };
                     member.past = past::fold(&std::mem::take(&mut member.past).plus(&idle));
                 }
                 tracing::info!(evicted = self.evicted, "files that lie still left the kernel's table, which fills up");

@@ -1,7 +1,10 @@
 //! What ended processes of a target did, and what moved in files that nobody uses any more: counts with their files
 //! folded, so that a target that restarts and rolls segments for years takes no more room than its topics do.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use agent_ebpf::{FileBytes, InodeKey};
 
@@ -52,7 +55,10 @@ pub(super) fn fold(snapshot: &Snapshot) -> Snapshot {
         };
         fills.renamed(directory)
     });
-    Snapshot { files, directories, files_other: overflow.moved, fills, ..snapshot.clone() }
+    let kept: BTreeSet<InodeKey> = directories.iter().map(|directory| directory.inode).collect();
+    let durations = snapshot.durations.as_ref();
+    let durations = durations.map(|durations| durations.folded(|log| kept.contains(log)));
+    Snapshot { files, directories, files_other: overflow.moved, fills, durations, ..snapshot.clone() }
 }
 
 #[cfg(test)]

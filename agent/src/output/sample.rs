@@ -8,9 +8,10 @@ use machine::{cache_use, listener_cache};
 pub(super) use machine::{machine, residency};
 
 use crate::report::{
-    Attach, CacheUse, Cost, DATAGRAM, Egress, EmptyCount, EndedBy, ErrorCount, Estimate, FileTraffic, Flow,
-    KafkaTarget, Listener, ListenerCache, LocalPort, Lost, Note, OTHER, OUTBOUND, PageCache, ProcessCost, Reason,
-    Report, SCHEMA_VERSION, Setting, SizeBucket, Target, Topic, Transfer, Window,
+    Attach, CacheUse, CallLatency, Cost, DATAGRAM, DurationBucket, Egress, EmptyCount, EndedBy, ErrorCount, Estimate,
+    FileTraffic, Flow, KafkaTarget, Latency, Listener, ListenerCache, LocalPort, Lost, Note, OTHER, OUTBOUND,
+    PageCache, ProcessCost, Reason, Report, SCHEMA_VERSION, Setting, SizeBucket, Target, Took, Topic, TopicLatency,
+    Transfer, Window,
 };
 use std::sync::Arc;
 
@@ -259,6 +260,7 @@ pub(super) fn broker() -> Report {
             file(Some("orders-0"), "00000000000000000000.timeindex", Some(1_312_010), [0, 0, 24_576]),
             file(Some("a"), "recovery-point-offset-checkpoint.tmp", Some(1_312_002), [0, 0, 812]),
         ],
+        latency: None,
         cost: None,
         unsent_read_bytes: 0,
         lost: Lost::default(),

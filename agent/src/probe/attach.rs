@@ -164,6 +164,7 @@ pub(super) fn types() -> impl Iterator<Item = (String, Kind)> {
     let fixed = [
         ("bpf_iter_task", Kind::Func),
         ("btf_trace_sys_exit", Kind::Typedef),
+        ("btf_trace_sys_enter", Kind::Typedef),
         ("btf_trace_mm_filemap_add_to_page_cache", Kind::Typedef),
     ];
     let fixed = fixed.into_iter().map(|(name, kind)| (name.to_owned(), kind));
@@ -172,13 +173,15 @@ pub(super) fn types() -> impl Iterator<Item = (String, Kind)> {
 
 /// The kernel's names of the calls to hook, those that only tell of listeners and io_uring last.
 fn calls() -> impl Iterator<Item = &'static str> {
-    Syscall::ALL
-        .iter()
-        .map(|syscall| match syscall {
-            Syscall::Sendfile => "sendfile64",
-            other => other.name(),
-        })
-        .chain(["listen", "io_uring_enter"])
+    Syscall::ALL.iter().map(|syscall| kernel_name(*syscall)).chain(["listen", "io_uring_enter"])
+}
+
+/// What the kernel calls it.
+pub(super) const fn kernel_name(syscall: Syscall) -> &'static str {
+    match syscall {
+        Syscall::Sendfile => "sendfile64",
+        other => other.name(),
+    }
 }
 
 #[cfg(test)]

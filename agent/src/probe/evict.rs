@@ -10,13 +10,14 @@ use aya::{
 };
 
 use super::{
-    FileCount, ProbeError, Slot,
+    FileCount, Parts, ProbeError, Slot,
     batch::for_each,
+    latency,
     load::map_mut,
     places::{self, Places},
     read::{add_file, file_counts},
 };
-use crate::snapshot::File;
+use crate::snapshot::{Durations, File};
 
 const FILES: &str = "FILES";
 const FILE_COUNTS: &str = "FILE_COUNTS";
@@ -40,7 +41,11 @@ pub(super) fn files(ebpf: &Ebpf) -> Result<Vec<FileCount>, ProbeError> {
 
 /// Takes those entries out of the table to which nothing was added since they were `seen`. What is added while they leave
 /// is in what is returned.
-pub(super) fn take(ebpf: &mut Ebpf, seen: &[&FileCount]) -> Result<Vec<File>, ProbeError> {
+pub(super) fn take(
+    ebpf: &mut Ebpf,
+    seen: &[&FileCount],
+    parts: Parts,
+) -> Result<(Vec<File>, Option<Durations>), ProbeError> {
     let mut taken = Vec::new();
     let failure = remove_idle(ebpf, seen, &mut taken).err();
     places::retire(ebpf)?;
@@ -51,13 +56,14 @@ pub(super) fn take(ebpf: &mut Ebpf, seen: &[&FileCount]) -> Result<Vec<File>, Pr
         add_file(&mut files, key, value, &last);
         counts.set(value.index, FileCounts::default(), 0).map_err(|error| failed(FILE_COUNTS, &error))?;
     }
+    let durations = if parts.latency.is_some() { Some(latency::take(ebpf, &taken)?) } else { None };
     let free: Vec<u32> = taken.iter().map(|(_, value)| value.index).collect();
     Places::Files.give_back(ebpf, &free)?;
     if let Some(error) = failure {
         // What was taken is nowhere else any more: it must be returned.
         tracing::warn!(%error, "not every file that lies still could leave its map");
     }
-    Ok(files.into_values().collect())
+    Ok((files.into_values().collect(), durations))
 }
 
 fn remove_idle(ebpf: &mut Ebpf, seen: &[&FileCount], taken: &mut Vec<(FileKey, FileValue)>) -> Result<(), ProbeError> {

@@ -128,6 +128,7 @@ pub(super) fn features(layout: &Layout, leg: Leg, facts: &KernelFacts, fetch: bo
         fetch: u32::from(fetch),
         disable_preemption: u32::from(disable_preemption),
         page_cache: 0,
+        latency: 0,
     }
 }
 

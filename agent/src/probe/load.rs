@@ -16,9 +16,10 @@ use aya::{
 use rustix::process::{Resource, Rlimit, setrlimit};
 
 use super::{
-    Candidate, Capacity, KernelFacts, Layout, Leg, LegChoice, Parts, ProbeError, VMLINUX, attach, candidates, cut_down,
+    Candidate, Capacity, KernelFacts, Layout, Leg, LegChoice, Missing, Parts, ProbeError, VMLINUX, attach, candidates,
+    cut_down,
     error::{chain, missing},
-    fills, kernel, kfunc, leg,
+    fills, kernel, kfunc, latency, leg,
     places::{self, Places},
 };
 
@@ -60,8 +61,7 @@ pub(super) struct Attached {
     pub(super) leg: Leg,
     pub(super) reason: String,
     pub(super) parts: Parts,
-    /// Why pages that come in are not counted.
-    pub(super) no_page_cache: Option<String>,
+    pub(super) missing: Missing,
 }
 
 pub(super) fn attach(choice: LegChoice, capacity: Capacity, parts: Parts) -> Result<Attached, ProbeError> {
@@ -84,14 +84,16 @@ fn attach_object(
         LegChoice::Tracepoint if !kernel.facts.syscall_tracepoints => ProbeError::NoTracefs,
         _ => ProbeError::NoLeg(reasons),
     })?;
-    let mut no_page_cache = parts.page_cache.then(|| fills::obstacle(&kernel.layout)).flatten();
-    parts.page_cache &= no_page_cache.is_none();
-    let constants = Constants::of(kernel)?;
+    let page_cache = parts.page_cache.then(|| fills::obstacle(&kernel.layout)).flatten();
+    let mut missing = Missing { page_cache, latency: None };
+    parts.page_cache &= missing.page_cache.is_none();
+    let constants = Constants::of(kernel, parts)?;
     let features: Vec<Features> = candidates
         .iter()
         .map(|candidate| {
             let features = kernel::features(&kernel.layout, candidate.leg, &kernel.facts, kernel.fetch);
-            Features { page_cache: u32::from(parts.page_cache), ..features }
+            let (page_cache, latency) = (u32::from(parts.page_cache), u32::from(parts.latency.is_some()));
+            Features { page_cache, latency, ..features }
         })
         .collect();
     raise_memory_limit(&kernel.facts);
@@ -114,11 +116,17 @@ fn attach_object(
                     if parts.page_cache
                         && let Err(error) = fills::attach(&mut ebpf, &kernel.types)
                     {
-                        no_page_cache = Some(error.to_string().lines().next().unwrap_or_default().to_owned());
+                        missing.page_cache = Some(first_line(&error));
                         parts.page_cache = false;
                     }
+                    if parts.latency.is_some()
+                        && let Err(error) = latency::attach(&mut ebpf, &kernel.layout, &kernel.types, candidate.leg)
+                    {
+                        missing.latency = Some(first_line(&error));
+                        parts.latency = None;
+                    }
                     let reason = reason(candidate, refused.as_ref(), &note);
-                    return Ok(Attached { ebpf, leg: candidate.leg, reason, parts, no_page_cache });
+                    return Ok(Attached { ebpf, leg: candidate.leg, reason, parts, missing });
                 }
                 Err(error) => {
                     made = is_unused(&ebpf).then_some((features, ebpf));
@@ -139,11 +147,15 @@ fn attach_object(
 }
 
 fn reason(candidate: &Candidate, refused: Option<&(Leg, ProbeError)>, note: &str) -> String {
-    let first = |text: String| text.lines().next().unwrap_or_default().to_owned();
     match refused {
-        Some((leg, error)) => format!("{}; {leg} was refused: {}{note}", candidate.reason, first(error.to_string())),
+        Some((leg, error)) => format!("{}; {leg} was refused: {}{note}", candidate.reason, first_line(error)),
         None => format!("{}{note}", candidate.reason),
     }
+}
+
+/// An error without the verifier's log.
+fn first_line(error: &ProbeError) -> String {
+    error.to_string().lines().next().unwrap_or_default().to_owned()
 }
 
 /// Whether no program is loaded but the one that every leg has: then nothing is attached, either.
@@ -166,14 +178,16 @@ struct Constants {
     native: SyscallTable,
     compat: SyscallTable,
     fills: FillOffsets,
+    slow_ns: u64,
 }
 
 impl Constants {
-    fn of(kernel: &Kernel) -> Result<Self, ProbeError> {
+    fn of(kernel: &Kernel, parts: Parts) -> Result<Self, ProbeError> {
         let (native, compat) = syscall_tables()?;
         // Where they are not known, no program reads them.
         let fills = kernel.layout.fill_offsets().unwrap_or_default();
-        Ok(Self { offsets: kernel.layout.offsets()?, native, compat, fills })
+        let slow_ns = parts.latency.map_or(u64::MAX, |slow| u64::try_from(slow.as_nanos()).unwrap_or(u64::MAX));
+        Ok(Self { offsets: kernel.layout.offsets()?, native, compat, fills, slow_ns })
     }
 
     /// The loader with these and with the sizes of the maps.
@@ -181,12 +195,17 @@ impl Constants {
         let targets = u32::from(capacity.targets.max(1));
         // A part that is left out takes no memory. Files that are read from a disk are few among those that are read.
         let with_fills = |entries: u32| if parts.page_cache { entries } else { 1 };
+        let with_latency = |entries: u32| if parts.latency.is_some() { entries } else { 1 };
         loader
             .override_global("OFFSETS", &self.offsets, true)
             .override_global("FILL_OFFSETS", &self.fills, true)
             .map_max_entries("FILLS", with_fills((capacity.files / 4).max(1024)))
             .map_max_entries("FILLS_OTHER", with_fills(targets * FILL_WAYS))
             .map_max_entries("FILL_THREADS", with_fills(THREADS))
+            .override_global("SLOW_NS", &self.slow_ns, true)
+            .map_max_entries("LATENCIES", with_latency(capacity.transfers))
+            .map_max_entries("FILE_LATENCIES", with_latency(capacity.files))
+            .map_max_entries("STARTS", with_latency(THREADS))
             .override_global("NATIVE_CALLS", &self.native, true)
             .override_global("COMPAT_CALLS", &self.compat, true)
             .map_max_entries("TRANSFER_KEYS", capacity.transfers)

@@ -13,6 +13,7 @@ mod fills;
 mod fixtures;
 mod kernel;
 mod kfunc;
+mod latency;
 mod layout;
 mod leg;
 mod load;
@@ -36,7 +37,7 @@ pub use kernel::{KernelFacts, Preemption};
 pub use layout::{Layout, VMLINUX};
 pub use leg::{Candidate, Leg, LegChoice, candidates};
 
-use crate::snapshot::{File, Fills, Snapshot};
+use crate::snapshot::{Durations, File, Fills, Snapshot};
 
 /// Hooks in the kernel. They are links that live as long as this value: whatever ends the process detaches them.
 pub struct Probe {
@@ -49,8 +50,14 @@ pub struct Probe {
     /// What is kept from one [`Probe::read`] to the next.
     known: files::Known,
     parts: Parts,
-    /// Why pages that come in are not counted, though that was asked for; `None` if they are, or were not to be.
-    no_page_cache: Option<String>,
+    missing: Missing,
+}
+
+/// Why parts that were asked for are not counted: `None` of those that are, or were not to be.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+struct Missing {
+    page_cache: Option<String>,
+    latency: Option<String>,
 }
 
 /// What is counted beside the calls.
@@ -58,6 +65,8 @@ pub struct Probe {
 pub struct Parts {
     /// Pages that come into the page cache.
     pub page_cache: bool,
+    /// How long calls take, and from which time on one is slow: hooks their entry.
+    pub latency: Option<Duration>,
 }
 
 /// Counts of a file and a port at one moment.
@@ -122,7 +131,7 @@ impl Probe {
     /// As [`Self::attach`].
     pub fn attach_with(choice: LegChoice, capacity: Capacity, parts: Parts) -> Result<Self, ProbeError> {
         let started = Instant::now();
-        let load::Attached { ebpf, leg, reason, parts, no_page_cache } = load::attach(choice, capacity, parts)?;
+        let load::Attached { ebpf, leg, reason, parts, missing } = load::attach(choice, capacity, parts)?;
         let attached_in = started.elapsed();
         tracing::debug!(%leg, reason, ?parts, "attached");
         Ok(Self {
@@ -134,17 +143,25 @@ impl Probe {
             capacity,
             known: files::Known::default(),
             parts,
-            no_page_cache,
+            missing,
         })
     }
 
     /// What was asked for and is not counted, and why: a sentence each.
     #[must_use]
     pub fn missing(&self) -> Vec<String> {
-        let sentence = |why: &String| {
-            format!("What comes into the page cache is not counted, so cache hits are not known: {why}.")
-        };
-        self.no_page_cache.iter().map(sentence).collect()
+        let page_cache =
+            self.missing.page_cache.iter().map(|why| {
+                format!("What comes into the page cache is not counted, so cache hits are not known: {why}.")
+            });
+        let latency = self.missing.latency.iter().map(|why| format!("How long calls take is not measured: {why}."));
+        page_cache.chain(latency).collect()
+    }
+
+    /// From which duration on a call is slow; `None` where durations are not measured.
+    #[must_use]
+    pub const fn slow(&self) -> Option<Duration> {
+        self.parts.latency
     }
 
     /// The leg in use.
@@ -197,7 +214,7 @@ impl Probe {
     /// What the kernel said.
     pub fn release(&mut self, slot: Slot) -> Result<(), ProbeError> {
         self.targets.remove(&mut self.ebpf, slot)?;
-        release::clear(&mut self.ebpf, slot.0)?;
+        release::clear(&mut self.ebpf, slot.0, self.parts)?;
         if self.parts.page_cache {
             fills::clear(&mut self.ebpf, slot.0)?;
         }
@@ -214,12 +231,12 @@ impl Probe {
     }
 
     /// Takes those entries out of the kernel's table to which nothing was added since they were `seen`: their counts are
-    /// the caller's now.
+    /// the caller's now, and how long the calls took that moved their bytes.
     ///
     /// # Errors
     /// What the kernel said.
-    pub fn take_files(&mut self, seen: &[&FileCount]) -> Result<Vec<File>, ProbeError> {
-        evict::take(&mut self.ebpf, seen)
+    pub fn take_files(&mut self, seen: &[&FileCount]) -> Result<(Vec<File>, Option<Durations>), ProbeError> {
+        evict::take(&mut self.ebpf, seen, self.parts)
     }
 
     /// Takes what came into the page cache of files that left the table: it is the caller's now.

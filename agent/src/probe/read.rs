@@ -19,7 +19,7 @@ use super::{
     Capacity, Parts, ProbeError, Usage,
     batch::{for_each, for_each_from},
     files::{self, Known},
-    fills,
+    fills, latency,
     load::{Borrowed, map},
     misses::missed_calls,
     places::Places,
@@ -47,6 +47,7 @@ pub(super) fn snapshots(
     let file_entries = files::files(ebpf, lives, known)?;
     let directory_entries = files::directories(ebpf, lives, known)?;
     let missed_calls = missed_calls(ebpf)?;
+    let mut durations = if parts.latency.is_some() { latency::read(ebpf, &slots)? } else { Vec::new() }.into_iter();
     let (transfers, transfer_entries) = transfers(ebpf, &slots)?;
     let mut fills = if parts.page_cache { fills::read(ebpf, &slots)? } else { Vec::new() }.into_iter();
     for ((slot, snapshot), kinds) in lives.iter_mut().zip(transfers) {
@@ -58,6 +59,7 @@ pub(super) fn snapshots(
         snapshot.counters = counters(ebpf, *slot)?;
         snapshot.missed_calls = missed_calls;
         snapshot.fills = fills.next();
+        snapshot.durations = durations.next();
     }
     Ok(usage_of([transfer_entries, file_entries, directory_entries], capacity))
 }
@@ -117,7 +119,7 @@ fn sum(id: TransferId, values: &[TransferValue]) -> Transfer {
     transfer
 }
 
-fn transfer_id(key: &TransferKey) -> Option<TransferId> {
+pub(super) fn transfer_id(key: &TransferKey) -> Option<TransferId> {
     Some(TransferId {
         syscall: Syscall::from_u8(key.syscall)?,
         source: Endpoint::from_u8(key.source)?,

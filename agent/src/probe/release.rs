@@ -11,8 +11,9 @@ use aya::{
 };
 
 use super::{
-    ProbeError,
+    Parts, ProbeError,
     batch::{for_each, for_each_from},
+    latency,
     load::map_mut,
     places::{self, Places},
 };
@@ -22,10 +23,13 @@ fn failed(name: &str, error: &MapError) -> ProbeError {
 }
 
 /// Removes everything that was counted for `slot`. No program may be counting for it any more.
-pub(super) fn clear(ebpf: &mut Ebpf, slot: u16) -> Result<(), ProbeError> {
+pub(super) fn clear(ebpf: &mut Ebpf, slot: u16, parts: Parts) -> Result<(), ProbeError> {
     let target = u32::from(slot);
     let (transfers, files) = (remove_transfers(ebpf, slot)?, remove_files(ebpf, target)?);
     places::retire(ebpf)?;
+    if parts.latency.is_some() {
+        latency::clear(ebpf, &transfers, &files)?;
+    }
     clear_transfers(ebpf, &transfers)?;
     clear_files(ebpf, &files)?;
     let results = u32::try_from(SYSCALLS).unwrap_or(0) * RESULTS_PER_SYSCALL;

@@ -6,7 +6,7 @@ use agent_ebpf::{Counter, RESULT_RESTARTED, SIZE_BUCKETS};
 
 use super::{
     Attach, EmptyCount, ErrorCount, Facts, LocalPort, Lost, OTHER, Report, SCHEMA_VERSION, SizeBucket, Topic, Transfer,
-    Window, cache, cost, files::Tally, listeners, notes,
+    Window, cache, cost, files::Tally, latency, listeners, notes,
 };
 use crate::{
     advice::advise,
@@ -57,6 +57,10 @@ impl Builder {
             transfers: transfers(delta),
             errors: errors(delta),
             empty: empty(delta),
+            latency: delta.durations.as_ref().map(|took| {
+                let calls = delta.transfers.iter().map(Counted::calls).chain(delta.other.iter().map(|t| t.tally.calls));
+                latency::latency(took, facts.slow, calls.sum(), |log| self.tally.topic_of(log))
+            }),
             cost: cost::process(&listeners, delta.cpu.as_ref()),
             listeners,
             total,

@@ -151,6 +151,12 @@ impl Tally {
         ports
     }
 
+    /// Whose log lies in a directory, as of the last round.
+    pub(super) fn topic_of(&self, directory: &InodeKey) -> Option<Arc<str>> {
+        let sum = self.directories.get(directory)?.sum?;
+        self.sums.get(sum as usize).map(|sum| Arc::clone(&sum.topic))
+    }
+
     /// Remembers a directory that is there; whether it is the first one of its number.
     fn note(&mut self, directory: &Directory) -> bool {
         let is_log = self.rules.is_log(directory);

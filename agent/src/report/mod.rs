@@ -8,6 +8,7 @@ mod cache;
 mod cost;
 mod errno;
 mod files;
+mod latency;
 mod listeners;
 mod notes;
 mod why;
@@ -18,6 +19,8 @@ use agent_ebpf::{PORT_DATAGRAM, PORT_NONE, PORT_OUTBOUND};
 pub use build::{Builder, build};
 pub use cache::{CacheUse, ListenerCache, PageCache};
 pub use cost::{Cost, Estimate, ProcessCost};
+pub use latency::{CallLatency, DurationBucket, Latency, Took, TopicLatency};
+pub(crate) use latency::{ENDS_NS, seconds};
 pub use listeners::total_egress;
 use serde::Serialize;
 pub(crate) use why::{REASONS, Seen, reasons};
@@ -75,6 +78,8 @@ pub struct Report {
     pub machine: Option<Machine>,
     /// What could be better, with the evidence.
     pub advice: Vec<Advice>,
+    /// How long calls took; `None` where that was not asked for.
+    pub latency: Option<Latency>,
     /// What sending cost, all together; `None` where processor time was not looked at.
     pub cost: Option<ProcessCost>,
     /// File bytes that a thread read into memory and then read on in another file before it sent anything: they are in no
@@ -413,6 +418,8 @@ pub struct Facts {
     pub residency: Option<Arc<Residency>>,
     /// Bytes that it has read from disks since it is watched; `None` if that could not be seen.
     pub disk_read_bytes: Option<u64>,
+    /// From which duration on a call is slow, where durations are measured.
+    pub slow: std::time::Duration,
     /// Whether it has io_uring instances; `None` if that could not be seen.
     pub io_uring: Option<bool>,
     /// Whether it is a 32-bit program; `None` if that could not be seen.

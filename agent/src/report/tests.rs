@@ -24,6 +24,7 @@ pub(crate) fn facts() -> Facts {
         protocol: Some(name.replace("CONTROLLER", "PLAINTEXT")),
     };
     Facts {
+        slow: std::time::Duration::from_millis(10),
         target: Target {
             pid: 4711,
             name: "kafka broker 1".to_owned(),

@@ -7,7 +7,7 @@ use super::{
     cache,
     colour::{BAD, COPIED, GOOD, RECEIVED, UNKNOWN, ZERO_COPY},
     fleet::{IDLE, gauge},
-    machine,
+    latency, machine,
     panel::{Panel, unit},
     query::{
         CARRIED, EGRESS, LISTENER, TARGET, TOPIC_BYTES, amplification, and, egress, rate, ratio, share, sum, sum_of,
@@ -44,6 +44,7 @@ pub(super) fn board() -> Board {
             ("What does it cost?", cost()),
             ("In which system calls?", calls()),
             ("How large are the calls?", sizes()),
+            ("How long do calls take?", latency::durations()),
             ("What comes in?", ingress()),
             ("From memory or from disk?", cache::cache()),
             ("What does it run on?", machine::machine()),

@@ -11,6 +11,7 @@ mod checks;
 mod colour;
 mod fleet;
 mod health;
+mod latency;
 pub(crate) mod live;
 mod machine;
 mod panel;

@@ -101,7 +101,10 @@ async fn run_service(arguments: Vec<OsString>, settings: Settings, lost: Lost) -
     let listeners = listen(options).await?;
     let web = Arc::new(WebHandle::new(options.web_config.as_deref(), Arc::new(WebStats::default()))?);
     let started = Instant::now();
-    let parts = Parts { page_cache: !options.without.contains(&cli::Part::PageCache) };
+    let parts = Parts {
+        page_cache: !options.without.contains(&cli::Part::PageCache),
+        latency: options.latency.then_some(options.slow),
+    };
     let probe = Probe::attach_with(options.attach, capacity(options), parts)?;
     let attach = started.elapsed();
     // The kernel's types took some fifty megabytes while they were read.

@@ -106,6 +106,16 @@ metrics! {
         "Bytes of pages that a target brought into the page cache: asked and read_ahead (of files that it read), fault (memory-mapped files), other (other calls).";
     DISK_READ: Counter "zctrace_disk_read_bytes_total" ["target"]
         "Bytes that the kernel's own account has the target read from disks (/proc/PID/io).";
+    CALL_DURATION: Histogram "zctrace_call_duration_seconds" ["target" "syscall" "source" "sink" "listener" "port" "le"]
+        "How long calls took that moved bytes, waiting included. Only with --latency.";
+    SLOW_CALLS: Counter "zctrace_slow_calls_total" ["target" "syscall" "source" "sink" "listener" "port"]
+        "Of these, calls that took as long as --slow says. A slow sendfile holds up a network thread. Only with --latency.";
+    TOPIC_CALLS: Counter "zctrace_topic_timed_calls_total" ["target" "topic" "path"]
+        "Calls that moved bytes of a topic's log and whose duration is known, by path: zero_copy, copied (sent from memory), read (into memory), written. Only with --latency.";
+    TOPIC_CALL_SECONDS: Counter "zctrace_topic_call_seconds_total" ["target" "topic" "path"]
+        "Their durations, all together.";
+    TOPIC_SLOW_CALLS: Counter "zctrace_topic_slow_calls_total" ["target" "topic" "path"]
+        "Of these, calls that took as long as --slow says.";
     LOG_SIZE: Gauge "zctrace_log_size_bytes" ["target" "segments"]
         "Bytes of log segments: active (those that are written to), older.";
     LOG_RESIDENT: Gauge "zctrace_log_resident_bytes" ["target" "segments"]

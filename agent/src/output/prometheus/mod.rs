@@ -1,6 +1,7 @@
 //! The exposition: every target's Report as Prometheus reads it.
 
 mod cache;
+mod latency;
 mod machine;
 mod metrics;
 mod residency;
@@ -117,6 +118,7 @@ pub fn render(views: &[&View], own: &Own, out: &mut dyn io::Write) -> io::Result
     ratios(&mut text, views, own);
     topics(&mut text, views);
     cache::render(&mut text, views);
+    latency::render(&mut text, views);
     residency::render(&mut text, views);
     machine::render(&mut text, views);
     losses(&mut text, views);

@@ -7,9 +7,9 @@ use agent_ebpf::{Fill, FillWay};
 
 use super::*;
 use crate::{
-    fleet::{FlowBytes, TopicBytes},
+    fleet::{FlowBytes, TopicBytes, TopicTook},
     report::{self, Attach, EndedBy, OTHER, Window},
-    snapshot::{FileFill, Fills, Snapshot},
+    snapshot::{CallDurations, Durations, FileFill, Fills, Snapshot},
     target::Surroundings,
 };
 
@@ -26,6 +26,19 @@ fn with_fills(snapshot: &Snapshot) -> Snapshot {
     Snapshot { fills: Some(fills), ..snapshot.clone() }
 }
 
+/// The same with durations of its first kind of call.
+fn with_durations(snapshot: &Snapshot) -> Snapshot {
+    let calls = snapshot.transfers.iter().take(1).map(|transfer| {
+        let mut buckets = vec![0; agent_ebpf::LATENCY_BUCKETS];
+        for ns in [900, 5_000, 5_100, 70_000_000] {
+            buckets[agent_ebpf::latency_bucket(ns)] += 1;
+        }
+        CallDurations { id: transfer.id, ns: 70_011_000, max_ns: 70_000_000, slow: 1, buckets }
+    });
+    let durations = Durations { calls: calls.collect(), logs: Vec::new() };
+    Snapshot { durations: Some(durations), ..snapshot.clone() }
+}
+
 fn view(name: &str, snapshot: &Snapshot) -> View {
     let facts = report::Facts {
         disk_read_bytes: Some(200_704),
@@ -33,10 +46,10 @@ fn view(name: &str, snapshot: &Snapshot) -> View {
         machine: Some(crate::output::sample::machine()),
         ..report::tests::facts()
     };
+    let snapshot = with_durations(&with_fills(snapshot));
     let window =
         Window { start: "2026-11-23T21:49:16.325Z".to_owned(), seconds: 10.5, ended_by: EndedBy::StillRunning };
-    let report =
-        report::build(&with_fills(snapshot), &facts, window, Attach { leg: "raw".to_owned(), ..Attach::default() });
+    let report = report::build(&snapshot, &facts, window, Attach { leg: "raw".to_owned(), ..Attach::default() });
     let lately = report.listeners.iter().map(|l| ((l.port, l.name.clone()), l.egress)).collect();
     let topics = report
         .topics
@@ -56,6 +69,7 @@ fn view(name: &str, snapshot: &Snapshot) -> View {
         topics,
         folded_topics: 0,
         folded_listeners: 0,
+        took: vec![TopicTook { topic: "orders".into(), path: "zero_copy", calls: 7, seconds: 0.25, slow: 1 }],
         flows: vec![flow("PLAINTEXT", 9092, "orders", [7, 0, 0]), flow("SSL", 9093, "orders", [0, 9, 8])],
         lately,
         surroundings,
@@ -144,11 +158,17 @@ fn counts_agree_with_each_other() {
 #[test]
 fn buckets_only_grow_and_end_with_the_count() {
     let text = exposition(&[view("a", &recorded())]);
+    for histogram in ["zctrace_transfer_size_bytes", "zctrace_call_duration_seconds"] {
+        buckets_of(histogram, &text);
+    }
+}
+
+fn buckets_of(histogram: &str, text: &str) {
     let mut last: BTreeMap<String, f64> = BTreeMap::new();
-    for line in text.lines().filter(|line| line.starts_with("zctrace_transfer_size_bytes_")) {
+    for line in text.lines().filter(|line| line.starts_with(&format!("{histogram}_"))) {
         let (series, value) = line.rsplit_once(' ').unwrap();
         let value: f64 = value.parse().unwrap();
-        let of = |suffix: &str| series.strip_prefix(&format!("zctrace_transfer_size_bytes_{suffix}{{"));
+        let of = |suffix: &str| series.strip_prefix(&format!("{histogram}_{suffix}{{"));
         if let Some(labels) = of("bucket") {
             let series = labels.split(",le=").next().unwrap().to_owned();
             let before = last.insert(series, value).unwrap_or(0.0);

@@ -57,8 +57,7 @@ impl<'a> Text<'a> {
 
     /// A sample that is a number.
     pub(super) fn number(&mut self, metric: &Metric, values: &[&str], number: f64) {
-        self.name(metric.name, "", metric.labels, values);
-        let _ = writeln!(self.piece, " {number}");
+        self.part_number(metric, "", values, number);
     }
 
     /// A sample of a histogram: `_bucket`, `_sum` or `_count`.
@@ -68,6 +67,12 @@ impl<'a> Text<'a> {
         if self.piece.len() >= PIECE {
             self.hand_on();
         }
+    }
+
+    /// A part of a histogram that is a number.
+    pub(super) fn part_number(&mut self, metric: &Metric, suffix: &str, values: &[&str], number: f64) {
+        self.name(metric.name, suffix, metric.labels, values);
+        let _ = writeln!(self.piece, " {number}");
     }
 
     /// Labels without a value are left out: to Prometheus they are the same.

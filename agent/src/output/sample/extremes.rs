@@ -63,6 +63,7 @@ pub(in crate::output) fn everything() -> Report {
         no_estimate: None,
         ..cost
     });
+    report.latency = Some(latency());
     report.unsent_read_bytes = 32_768;
     report.listeners[3].flows.push(Flow {
         from: "files",
@@ -116,6 +117,48 @@ pub(in crate::output) fn everything() -> Report {
     report
 }
 
+fn latency() -> Latency {
+    let took = |calls, total_seconds, max_seconds, slow_calls| Took {
+        calls,
+        total_seconds,
+        p50_seconds: 0.000_128,
+        p99_seconds: 0.001_28,
+        p999_seconds: 0.016,
+        max_seconds,
+        slow_calls,
+        histogram: vec![
+            DurationBucket { min_seconds: 0.0, end_seconds: Some(0.000_128), calls: calls - 1 },
+            DurationBucket { min_seconds: 240.518, end_seconds: None, calls: 1 },
+        ],
+    };
+    let call = |syscall, [source, sink]: [&'static str; 2], local_port, took| CallLatency {
+        syscall,
+        source,
+        sink,
+        local_port,
+        took,
+    };
+    let plaintext = Some(LocalPort::Port(9092));
+    let topic = |topic: &str, path, local_port: &Option<LocalPort>, took| TopicLatency {
+        topic: topic.into(),
+        path,
+        local_port: local_port.clone(),
+        took,
+    };
+    Latency {
+        slow_seconds: 0.01,
+        unmeasured_calls: 12,
+        calls: vec![
+            call("sendfile", ["file", "socket"], plaintext.clone(), took(4_454, 1.31, 0.048, 7)),
+            call("pread64", ["file", "memory"], None, took(4_454, 0.21, 0.000_9, 0)),
+        ],
+        topics: vec![
+            topic("orders", "zero_copy", &plaintext, took(4_000, 1.25, 0.048, 7)),
+            topic("orders", "read", &None, took(4_000, 0.125, 0.048, 0)),
+        ],
+    }
+}
+
 /// A process that is no broker and did nothing.
 pub(in crate::output) fn idle() -> Report {
     Report {
@@ -144,6 +187,9 @@ pub(in crate::output) fn hostile() -> Report {
     }
     report.attach.reason = EVIL.to_owned();
     report.errors.push(error("read", EVIL, 1));
+    for topic in report.latency.iter_mut().flat_map(|latency| &mut latency.topics) {
+        topic.topic = EVIL.into();
+    }
     for listener in &mut report.listeners {
         listener.name = Some(EVIL.to_owned());
         listener.protocol = Some(EVIL.to_owned());

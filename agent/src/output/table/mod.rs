@@ -5,6 +5,7 @@ mod cache;
 mod calls;
 mod cost;
 mod files;
+mod latency;
 mod listeners;
 mod lost;
 mod machine;
@@ -29,6 +30,7 @@ pub fn render(report: &Report, style: &Style) -> String {
         why::reasons(report, style),
         why::flows(report, style),
         cost::section(report, style),
+        latency::section(report, style),
         calls::transfers(report, style),
         calls::results(report, style),
         files::topics(report, style),

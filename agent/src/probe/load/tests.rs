@@ -1,20 +1,24 @@
 //! Kernels that refuse a program. Like every test that hooks the kernel, these need its privileges.
 #![allow(clippy::unwrap_used)]
 
-use object::{Object as _, ObjectSection as _};
+use object::{Object as _, ObjectSection as _, ObjectSymbol as _};
 
 use super::*;
 
 /// `r0 = *(u64 *)(r2 + 0)`: nothing is in `r2` when a program begins.
 const BAD: [u8; 8] = [0x79, 0x20, 0, 0, 0, 0, 0, 0];
 
-/// The object with a first instruction that no verifier accepts in the programs of these sections.
-fn broken(sections: &[&str]) -> Vec<u8> {
+/// The object with a first instruction that no verifier accepts in these programs.
+fn broken(programs: &[&str]) -> Vec<u8> {
     let mut object = OBJECT.to_vec();
     let places: Vec<u64> = {
         let file = object::File::parse(OBJECT).unwrap();
-        let place = |name: &&str| file.section_by_name(name).unwrap().file_range().unwrap().0;
-        sections.iter().map(place).collect()
+        let place = |name: &&str| {
+            let symbol = file.symbol_by_name(name).unwrap();
+            let section = file.section_by_index(symbol.section_index().unwrap()).unwrap();
+            section.file_range().unwrap().0 + symbol.address()
+        };
+        programs.iter().map(place).collect()
     };
     for place in places {
         let place = usize::try_from(place).unwrap();
@@ -28,8 +32,8 @@ fn try_legs(object: &[u8], kernel: &Kernel, choice: LegChoice) -> Result<(Leg, S
         .map(|attached| (attached.leg, attached.reason))
 }
 
-const RAW: &str = "tp_btf/sys_exit";
-const TRACEPOINT: &str = "tracepoint";
+const RAW: &str = "raw_sys_exit";
+const TRACEPOINT: &str = "tracepoint_sys_exit";
 
 #[test]
 fn a_program_that_the_verifier_rejects_gives_way_to_the_next_leg() {
@@ -61,9 +65,31 @@ fn a_trampoline_that_is_refused_gives_way_to_the_next_leg() {
     // A kernel that seems to allow them; this one or the verifier refuses.
     let facts = KernelFacts { trampolines: true, syscall_functions: true, lockdown: false, ..kernel.facts };
     let kernel = Kernel { facts, ..kernel };
-    let (leg, reason) = try_legs(&broken(&["fexit/__x64_sys_read"]), &kernel, LegChoice::Auto).unwrap();
+    let (leg, reason) = try_legs(&broken(&["fexit_main"]), &kernel, LegChoice::Auto).unwrap();
     assert_eq!(leg, Leg::Raw);
     assert!(reason.contains("fexit was refused: "), "{reason}");
+}
+
+#[test]
+fn durations_that_a_kernel_refuses_are_missing_with_a_reason_and_take_nothing_with_them() {
+    let kernel = Kernel::of_this_machine().unwrap();
+    let parts = Parts { latency: Some(std::time::Duration::from_millis(10)), ..Parts::default() };
+    let object = broken(&["raw_sys_enter"]);
+    let attached = attach_object(&object, &kernel, bare_loader, LegChoice::Raw, Capacity::default(), parts).unwrap();
+    assert_eq!((attached.leg, attached.parts.latency), (Leg::Raw, None));
+    let reason = attached.missing.latency.unwrap();
+    assert!(reason.contains("rejected zctrace's program `raw_sys_enter`") && !reason.contains('\n'), "{reason}");
+    let whole = attach_object(OBJECT, &kernel, bare_loader, LegChoice::Raw, Capacity::default(), parts).unwrap();
+    assert_eq!((whole.parts, whole.missing), (parts, Missing::default()));
+    assert!(is_loaded(&whole.ebpf, "raw_sys_enter"));
+    // What is off has no hook.
+    let without =
+        attach_object(OBJECT, &kernel, bare_loader, LegChoice::Raw, Capacity::default(), Parts::default()).unwrap();
+    assert!(without.ebpf.programs().all(|(name, _)| !name.contains("enter") || !is_loaded(&without.ebpf, name)));
+}
+
+fn is_loaded(ebpf: &Ebpf, name: &str) -> bool {
+    ebpf.program(name).is_some_and(|program| program.fd().is_ok())
 }
 
 #[test]

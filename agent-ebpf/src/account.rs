@@ -16,6 +16,8 @@
 //! | `LATENCIES` | array | index into `TRANSFERS` | [`LatencyValue`](crate::LatencyValue) | goes with the keys |
 //! | `FILE_LATENCIES` | array | index into `FILE_COUNTS` | [`FileLatency`](crate::FileLatency) | goes with the keys |
 //! | `STARTS` | array | thread id modulo | [`Start`](crate::Start) | a call without a duration |
+//! | `CLIENTS` | hash | [`ClientKey`](crate::ClientKey) | [`ClientBytes`](crate::ClientBytes) | `CLIENTS_OTHER` |
+//! | `CLIENTS_OTHER` | hash | the same without an address | the same | after [`CLIENT_LISTENERS`](crate::CLIENT_LISTENERS): in the listener's sums alone |
 //! | `COUNTERS` | per-CPU array | [`counter_index`] | one [`Counter`] | cannot |
 //! | `FREE_TRANSFERS`, `FREE_FILES` | queue | | indices that were given back | holds them all |
 //! | `STATE` | array | [`STATE_EPOCH`] and its like | a word | cannot |
@@ -364,6 +366,12 @@ mod pod {
     unsafe impl aya::Pod for crate::LatencyValue {}
     // SAFETY: as above.
     unsafe impl aya::Pod for crate::FileLatency {}
+    // SAFETY: as above.
+    unsafe impl aya::Pod for crate::ClientKey {}
+    // SAFETY: as above.
+    unsafe impl aya::Pod for crate::ClientBytes {}
+    // SAFETY: as above.
+    unsafe impl aya::Pod for crate::ClientOffsets {}
     // SAFETY: as above.
     unsafe impl aya::Pod for crate::Target {}
     // SAFETY: as above.

@@ -24,6 +24,8 @@ pub struct Features {
     pub page_cache: u32,
     /// Asked for: how long calls take.
     pub latency: u32,
+    /// Asked for: traffic by remote address.
+    pub clients: u32,
 }
 
 /// A function of the kernel that the program calls. Its number is known only when the object is loaded; in the object

@@ -5,6 +5,7 @@
 #![no_std]
 
 pub mod account;
+pub mod clients;
 pub mod features;
 pub mod fills;
 pub mod latency;
@@ -14,6 +15,7 @@ pub mod target;
 pub mod thread;
 
 pub use account::*;
+pub use clients::*;
 pub use features::Features;
 pub use fills::*;
 pub use latency::*;

@@ -64,6 +64,16 @@ pub struct Watch {
     /// With --latency: a call that takes so long is slow
     #[arg(long, value_name = "DURATION", value_parser = duration, default_value = "10ms", requires = "latency")]
     pub slow: Duration,
+    /// Tell clients apart, too: traffic by remote address, of so many for each target (64 unless a number is given)
+    #[arg(
+        long,
+        value_name = "N",
+        num_args = 0..=1,
+        require_equals = true,
+        default_missing_value = "64",
+        value_parser = clap::value_parser!(u32).range(1..=65_536)
+    )]
+    pub clients: Option<u32>,
     /// How to hook the kernel
     #[arg(long, value_enum, default_value_t)]
     pub attach: LegChoice,
@@ -164,6 +174,16 @@ pub struct Serve {
     /// With --latency: a call that takes so long is slow
     #[arg(long, value_name = "DURATION", value_parser = duration, default_value = "10ms")]
     pub slow: Duration,
+    /// Tell clients apart, too: traffic by remote address, of so many for each target (64 unless a number is given; 0: not)
+    #[arg(
+        long,
+        value_name = "N",
+        num_args = 0..=1,
+        require_equals = true,
+        default_missing_value = "64",
+        value_parser = clap::value_parser!(u32).range(0..=65_536)
+    )]
+    pub clients: Option<u32>,
     /// Only check the configuration file and the web configuration file, and say what is wrong with them
     #[arg(long)]
     pub check_config: bool,

@@ -38,7 +38,12 @@ pub fn gather(proc: &Path, process: &Process) -> Facts {
         facts.listeners = broker
             .listeners
             .iter()
-            .map(|l| KnownListener { port: l.port, name: l.name.clone(), protocol: l.protocol.clone() })
+            .map(|l| KnownListener {
+                port: l.port,
+                name: l.name.clone(),
+                protocol: l.protocol.clone(),
+                used_by: l.used_by,
+            })
             .collect();
         facts.log_dir_inodes = broker.log_dirs.iter().filter_map(|dir| dir.inode).collect();
         facts.subject.places =

@@ -1,6 +1,7 @@
 //! What the maps held at one moment, and the difference of two moments. Pure: reading is `probe`'s, meaning is
 //! `report`'s. Serialisable, so that a recorded one can be tested without a kernel.
 
+mod clients;
 mod durations;
 pub(crate) mod fills;
 mod sent;
@@ -8,6 +9,7 @@ mod sent;
 use std::{collections::BTreeMap, sync::Arc};
 
 use agent_ebpf::{Counter, Endpoint, FileBytes, InodeKey, SIZE_BUCKETS, Syscall, Tally};
+pub use clients::{Client, Clients};
 pub use durations::{CallDurations, Durations, LogDurations};
 pub use fills::{FileFill, Fills};
 pub use sent::{Sent, SentByPort};
@@ -38,6 +40,9 @@ pub struct Snapshot {
     /// How long calls took; `None` where that was not asked for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub durations: Option<Durations>,
+    /// Traffic by remote address; `None` where that was not asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub clients: Option<Clients>,
     /// Processor time; `None` where it was not looked at.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cpu: Option<Cpu>,
@@ -237,6 +242,10 @@ impl Snapshot {
                 Some(before) => now.since(before),
                 None => now.clone(),
             }),
+            clients: self.clients.as_ref().map(|now| match &earlier.clients {
+                Some(before) => now.since(before),
+                None => now.clone(),
+            }),
             cpu: self.cpu.as_ref().map(|now| earlier.cpu.as_ref().map_or_else(|| now.clone(), |cpu| now.since(cpu))),
             fills: self.fills.as_ref().map(|now| match &earlier.fills {
                 Some(before) => now.since(before),
@@ -304,6 +313,10 @@ impl Snapshot {
             (Some(ours), Some(theirs)) => Some(ours.plus(theirs)),
             (ours, theirs) => ours.or_else(|| theirs.clone()),
         };
+        self.clients = match (self.clients.take(), &other.clients) {
+            (Some(ours), Some(theirs)) => Some(ours.plus(theirs)),
+            (ours, theirs) => ours.or_else(|| theirs.clone()),
+        };
         self.fills = match (self.fills.take(), &other.fills) {
             (Some(ours), Some(theirs)) => Some(ours.plus(theirs)),
             (ours, theirs) => ours.or_else(|| theirs.clone()),
@@ -324,6 +337,7 @@ impl Snapshot {
             cpu: self.cpu.clone(),
             fills: self.fills.clone(),
             durations: self.durations.clone(),
+            clients: self.clients.clone(),
             ..Self::default()
         }
     }

@@ -2,11 +2,12 @@
 //! that cannot be.
 
 use agent_ebpf::{
-    Counter, Endpoint, FileCounts, FileKey, FilePath, PORT_NONE, SIZE_BUCKETS, Tally, TransferKey, other_index,
-    result_index,
+    ClientPath, Counter, Endpoint, FLAG_MSG_ZEROCOPY, FileCounts, FileKey, FilePath, PORT_NONE, SIZE_BUCKETS, Tally,
+    TransferKey, other_index, result_index,
 };
 
 use super::{
+    clients::note_client,
     counter::{add, add_shared, count},
     globals::has,
     latency,
@@ -163,8 +164,31 @@ pub(crate) fn moved(target: u32, ids: u64, syscall: u8, ends: &Ends, bytes: u64)
         port,
     };
     let kind = transfer(&key, bytes, carried.bytes);
+    if has(|features| &features.clients) {
+        client(&key, ends, second, bytes);
+    }
     if has(|features| &features.latency) {
         // What a file's bytes are in memory for, they leave it by the other way.
         latency::note_duration(tid as u64, syscall as u64, kind as u64, place as u64, to_first as u64);
     }
+}
+
+/// Counts a transfer for the client at the other end of a listener's connection.
+#[inline(always)]
+fn client(key: &TransferKey, ends: &Ends, second: u8, bytes: u64) {
+    if key.port >= PORT_NONE {
+        return;
+    }
+    let path = if key.sink != Endpoint::Socket as u8 {
+        ClientPath::Received
+    } else if key.flags & FLAG_MSG_ZEROCOPY != 0 {
+        ClientPath::Undetermined
+    } else if key.source == Endpoint::Memory as u8 {
+        ClientPath::Copied
+    } else {
+        ClientPath::ZeroCopy
+    };
+    // As the port was chosen.
+    let descriptor = if second == Endpoint::Socket as u8 { ends.second.descriptor } else { ends.first.descriptor };
+    note_client(key.target as u64, descriptor as u64, key.port as u64, path as u64, bytes);
 }

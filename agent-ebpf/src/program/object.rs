@@ -18,8 +18,8 @@ const S_IFSOCK: u16 = 0o140_000;
 const ANONYMOUS: u16 = 0o600;
 // include/linux/socket.h
 const AF_UNIX: u16 = 1;
-const AF_INET: u16 = 2;
-const AF_INET6: u16 = 10;
+pub(crate) const AF_INET: u16 = 2;
+pub(crate) const AF_INET6: u16 = 10;
 // include/linux/net.h
 const SOCK_STREAM: u16 = 1;
 const SOCK_SEQPACKET: u16 = 5;
@@ -139,7 +139,7 @@ pub(crate) fn is_writable(task: *const u8, descriptor: u32) -> bool {
 
 /// `struct socket *` and `struct sock *` of a socket's file.
 #[inline(always)]
-fn socket_of(file: *const u8) -> Option<(*const u8, *const u8)> {
+pub(crate) fn socket_of(file: *const u8) -> Option<(*const u8, *const u8)> {
     // `void *private_data`: only the kind of file says what it points to.
     let socket = cast(far::<*const u8>(file, offset!(file_private_data))?, offset!(id_socket));
     Some((socket, far::<*const u8>(socket, offset!(socket_sk))?))

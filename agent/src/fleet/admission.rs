@@ -6,6 +6,7 @@ use std::{
     sync::Arc,
 };
 
+use agent_ebpf::CLIENT_PATHS;
 use regex::Regex;
 
 use super::window::Key;
@@ -177,6 +178,17 @@ pub struct TopicTook {
     pub slow: u64,
 }
 
+/// What one client of a listener sent and was sent.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ClientSeries {
+    /// The listener.
+    pub listener: Key,
+    /// Its address, or [`OTHER`].
+    pub address: String,
+    /// Bytes by [`agent_ebpf::ClientPath`].
+    pub bytes: [u64; CLIENT_PATHS],
+}
+
 /// What one target has series for.
 #[derive(Clone, Debug)]
 pub(super) struct Series {
@@ -187,6 +199,7 @@ pub(super) struct Series {
     folded_listeners: Folded<u16>,
     flows: Admission<(Arc<Key>, Arc<str>)>,
     took: Admission<Arc<str>>,
+    clients: Admission<(Key, String)>,
     policy: TopicPolicy,
     /// What is added to [`OTHER`] so that a change of the policy does not move it.
     offset: [u64; COUNTS],
@@ -196,7 +209,7 @@ pub(super) struct Series {
 type TopicKey = (Arc<str>, Option<u32>);
 
 impl Series {
-    pub(super) fn new(policy: TopicPolicy, listeners: usize) -> Self {
+    pub(super) fn new(policy: TopicPolicy, listeners: usize, clients: usize) -> Self {
         Self {
             topics: Admission::new(policy.limit),
             folded_topics: Folded(BTreeSet::new()),
@@ -204,6 +217,7 @@ impl Series {
             folded_listeners: Folded(BTreeSet::new()),
             flows: Admission::new(policy.limit),
             took: Admission::new(policy.limit),
+            clients: Admission::new(clients),
             policy,
             offset: [0; COUNTS],
         }
@@ -307,6 +321,26 @@ impl Series {
         });
     }
 
+    /// Clients as they have series: as many as are told apart, first come, first served; then [`OTHER`] of the listener.
+    pub(super) fn clients(&mut self, report: &Report) -> Vec<ClientSeries> {
+        let mut series = Vec::new();
+        for listener in &report.listeners {
+            let Some(clients) = &listener.clients else { continue };
+            let key: Key = (listener.port, listener.name.clone());
+            let mut other = [0; CLIENT_PATHS];
+            for client in clients {
+                let bytes = client.bytes();
+                if client.address != OTHER && self.clients.admits(&(key.clone(), client.address.clone())) {
+                    series.push(ClientSeries { listener: key.clone(), address: client.address.clone(), bytes });
+                } else {
+                    other.iter_mut().zip(bytes).for_each(|(sum, bytes)| *sum += bytes);
+                }
+            }
+            series.push(ClientSeries { listener: key, address: OTHER.to_owned(), bytes: other });
+        }
+        series
+    }
+
     /// How long calls took by topic and path, as it has series: topics as many as may have some, first come, first served; then
     /// [`OTHER`]. A policy that changes ends no series.
     pub(super) fn took(&mut self, report: &Report) -> Vec<TopicTook> {
@@ -358,6 +392,7 @@ impl Series {
             kept.len() - 1
         });
         for listener in folded {
+            kept[position].fold_clients(&listener);
             kept[position].ingress_bytes += listener.ingress_bytes;
             kept[position].egress.merge(&listener.egress);
             let mut seen = kept[position].seen.clone();

@@ -61,7 +61,12 @@ fn snapshot(log_dir: InodeKey) -> Snapshot {
 fn report() -> Report {
     let mut facts: Facts = report::tests::facts();
     facts.listeners = (FIRST_PORT..FIRST_PORT + LISTENERS)
-        .map(|port| KnownListener { port, name: format!("L{port}"), protocol: Some("PLAINTEXT".to_owned()) })
+        .map(|port| KnownListener {
+            port,
+            name: format!("L{port}"),
+            protocol: Some("PLAINTEXT".to_owned()),
+            used_by: crate::kafka::UsedBy::Clients,
+        })
         .collect();
     let log_dir = inode(*facts.log_dir_inodes.iter().next().unwrap());
     let window = Window { start: String::new(), seconds: 1.0, ended_by: EndedBy::StillRunning };
@@ -70,7 +75,7 @@ fn report() -> Report {
 
 fn exposition(topics: usize, listeners: usize) -> String {
     let mut report = report();
-    let mut series = Series::new(TopicPolicy { limit: topics, ..TopicPolicy::default() }, listeners);
+    let mut series = Series::new(TopicPolicy { limit: topics, ..TopicPolicy::default() }, listeners, 0);
     let mut shown = Vec::new();
     let folded_topics = series.topics(&report, &mut shown);
     let folded_listeners = series.fold_listeners(&mut report);
@@ -85,6 +90,7 @@ fn exposition(topics: usize, listeners: usize) -> String {
         folded_listeners,
         flows: Vec::new(),
         took: Vec::new(),
+        clients: Vec::new(),
         lately,
         surroundings: Surroundings::default(),
     };

@@ -3,7 +3,7 @@
 use std::time::{Instant, SystemTime};
 
 use super::{
-    admission::{FlowBytes, Series, TopicBytes, TopicTook},
+    admission::{ClientSeries, FlowBytes, Series, TopicBytes, TopicTook},
     reasons::Reasons,
     window::{Key, Lately},
 };
@@ -36,6 +36,8 @@ pub struct View {
     pub flows: Vec<FlowBytes>,
     /// How long calls took by topic, as it has series; empty where that is not measured.
     pub took: Vec<TopicTook>,
+    /// Traffic by listener and client, as it has series; empty where clients are not told apart.
+    pub clients: Vec<ClientSeries>,
     /// Egress by listener in the window, with ratios.
     pub lately: Vec<(Key, report::Egress)>,
     /// Where its process runs, or ran.
@@ -115,6 +117,7 @@ impl Member {
         let folded_listeners = self.series.fold_listeners(&mut report);
         self.series.flows(&report, &mut flows);
         let took = self.series.took(&report);
+        let clients = self.series.clients(&report);
         self.reasons.add(&mut report);
         self.lately.sample(now, &report);
         let lately = self.lately.egress(&report);
@@ -128,6 +131,7 @@ impl Member {
             folded_listeners,
             flows,
             took,
+            clients,
             lately,
             surroundings: self.surroundings.clone(),
         });

@@ -16,7 +16,7 @@ use std::{
     time::{Duration, Instant, SystemTime},
 };
 
-pub use admission::{FlowBytes, TopicBytes, TopicPolicy, TopicTook};
+pub use admission::{ClientSeries, FlowBytes, TopicBytes, TopicPolicy, TopicTook};
 pub use member::{Life, View};
 pub use window::Key;
 pub(crate) use window::key;
@@ -135,6 +135,7 @@ impl Fleet {
         tracing::info!(target_name = name, pid, "watching");
         self.make_room(name);
         let limits = &self.limits;
+        let clients = self.probe.clients().map_or(0, |clients| clients as usize);
         let member = self.members.entry(name.to_owned()).or_insert_with(|| Member {
             past: Snapshot::default(),
             life: None,
@@ -145,7 +146,7 @@ impl Fleet {
             processes: 0,
             facts: facts.clone(),
             surroundings: Surroundings::default(),
-            series: Series::new(limits.topics.clone(), limits.listeners),
+            series: Series::new(limits.topics.clone(), limits.listeners, clients),
             reasons: Reasons::default(),
             account: None,
             lately: Lately::new(limits.window),
@@ -216,6 +217,9 @@ impl Fleet {
         self.probe.stop(slot)?;
         let mut last = self.probe.snapshot(slot)?;
         last.cpu = member.account.take().map(|account| account.cpu().clone());
+        if let (Some(last), Some(known)) = (&mut last.clients, &member.past.clients) {
+            *last = last.bounded(known, past::MOST_CLIENTS);
+        }
         member.past = past::fold(&std::mem::take(&mut member.past).plus(&last));
         (member.life, member.present) = (None, Snapshot::default());
         member.ended = Some(Instant::now());

@@ -20,6 +20,9 @@ const EARLIER: &str = "(earlier files)";
 /// Directories whose segments are kept apart, at most: what exceeds it counts as `(other)`.
 const MOST_DIRECTORIES: usize = 100_000;
 
+/// Clients that ended processes had, at most: what exceeds it counts as `(other)`.
+pub(super) const MOST_CLIENTS: usize = 10_000;
+
 /// The same counts, with one file for the segments of each directory and one for everything else.
 pub(super) fn fold(snapshot: &Snapshot) -> Snapshot {
     let mut segments: BTreeMap<InodeKey, File> = BTreeMap::new();

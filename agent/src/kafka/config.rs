@@ -11,6 +11,8 @@ const KEPT: &[&str] = &[
     "listener.security.protocol.map",
     "controller.listener.names",
     "inter.broker.listener.name",
+    "security.inter.broker.protocol",
+    "control.plane.listener.name",
     "log.dir",
     "log.dirs",
     "node.id",

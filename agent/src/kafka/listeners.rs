@@ -20,6 +20,34 @@ pub struct Listener {
     pub host: String,
     /// Its port.
     pub port: u16,
+    /// Who connects to it.
+    pub used_by: UsedBy,
+}
+
+/// Who connects to a listener, as far as the configuration tells.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum UsedBy {
+    /// Producers and consumers.
+    Clients,
+    /// Other brokers: followers replicate through it. Clients have another listener, though they may use this one, too.
+    Brokers,
+    /// Both: nothing tells them apart here.
+    BrokersAndClients,
+    /// Controllers, and brokers that ask them.
+    Controllers,
+}
+
+impl UsedBy {
+    /// The word used in every output.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Clients => "clients",
+            Self::Brokers => "brokers",
+            Self::BrokersAndClients => "brokers_and_clients",
+            Self::Controllers => "controllers",
+        }
+    }
 }
 
 /// The listeners whose port the configuration tells.
@@ -39,9 +67,31 @@ pub(super) fn listeners(config: &Config, problems: &mut Vec<String>) -> Vec<List
             continue;
         }
         let protocol = protocols.get(&name).cloned();
-        listeners.push(Listener { name, protocol, host, port });
+        listeners.push(Listener { name, protocol, host, port, used_by: UsedBy::Clients });
     }
+    find_users(config, &mut listeners);
     listeners
+}
+
+/// The listener of the brokers is the one that `inter.broker.listener.name` names, or else that of the protocol that
+/// `security.inter.broker.protocol` names, PLAINTEXT unless it is set (`AbstractKafkaConfig`,
+/// `interBrokerListenerNameAndSecurityProtocol`). It is for them alone only where it is named and clients have another.
+fn find_users(config: &Config, listeners: &mut [Listener]) {
+    let mut of_controllers = config.list("controller.listener.names");
+    of_controllers.extend(config.list("control.plane.listener.name"));
+    let is_controllers = |name: &str| of_controllers.iter().any(|other| other.eq_ignore_ascii_case(name));
+    let named = config.get("inter.broker.listener.name");
+    let of_brokers =
+        named.or_else(|| config.get("security.inter.broker.protocol")).unwrap_or("PLAINTEXT").to_uppercase();
+    let others = listeners.iter().any(|listener| !is_controllers(&listener.name) && listener.name != of_brokers);
+    for listener in listeners {
+        listener.used_by = match &listener.name {
+            name if is_controllers(name) => UsedBy::Controllers,
+            name if *name != of_brokers => UsedBy::Clients,
+            _ if named.is_some() && others => UsedBy::Brokers,
+            _ => UsedBy::BrokersAndClients,
+        };
+    }
 }
 
 /// Name to protocol.

@@ -9,7 +9,7 @@ mod version;
 use std::path::Path;
 
 use config::Config;
-pub use listeners::Listener;
+pub use listeners::{Listener, UsedBy};
 pub use topic::{TopicPartition, is_segment};
 
 use crate::{

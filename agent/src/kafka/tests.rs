@@ -66,6 +66,12 @@ fn a_broker_in_a_container_is_read_from_its_own_root() {
             ("CONTROLLER", "PLAINTEXT", 9095)
         ]
     );
+    let used_by: Vec<_> = broker.listeners.iter().map(|l| l.used_by).collect();
+    assert_eq!(
+        used_by,
+        [UsedBy::BrokersAndClients, UsedBy::Clients, UsedBy::Clients, UsedBy::Clients],
+        "PLAINTEXT is the brokers' protocol unless another is named"
+    );
     assert_eq!(broker.listeners[2].host, "::1");
     let inode = std::os::unix::fs::MetadataExt::ino(&fs::metadata(proc.path().join("container/data/a")).unwrap());
     assert_eq!((broker.log_dirs[0].path.as_str(), broker.log_dirs[0].inode), ("/data/a", Some(inode)));
@@ -97,6 +103,34 @@ fn parse(text: &str, arguments: &[&str]) -> (Vec<Listener>, Vec<String>) {
     let mut problems = Vec::new();
     let config = config::of(text, arguments, &mut problems);
     (listeners::listeners(&config, &mut problems), problems)
+}
+
+#[test]
+fn who_connects_to_a_listener_is_told_where_the_configuration_tells() {
+    use UsedBy::{Brokers, BrokersAndClients, Clients, Controllers};
+    const BOTH: &str = "listeners=INT://:1,EXT://:2\nlistener.security.protocol.map=INT:PLAINTEXT,EXT:SSL\n";
+    for (text, expected) in [
+        (format!("{BOTH}inter.broker.listener.name=int"), vec![Brokers, Clients]),
+        // Kafka would not start with it, since there is no listener PLAINTEXT: nothing is for brokers here.
+        (BOTH.to_owned(), vec![Clients, Clients]),
+        (
+            "listeners=SSL://:1,PLAINTEXT://:2\nsecurity.inter.broker.protocol=SSL".to_owned(),
+            vec![BrokersAndClients, Clients],
+        ),
+        ("inter.broker.listener.name=PLAINTEXT".to_owned(), vec![BrokersAndClients]),
+        (
+            "listeners=PLAINTEXT://:1,CTRL://:2\ncontroller.listener.names=CTRL\ninter.broker.listener.name=PLAINTEXT"
+                .to_owned(),
+            vec![BrokersAndClients, Controllers],
+        ),
+        (
+            "listeners=C://:1,B://:2,E://:3\ncontrol.plane.listener.name=c\ninter.broker.listener.name=B".to_owned(),
+            vec![Controllers, Brokers, Clients],
+        ),
+    ] {
+        let (listeners, _) = parse(&text, &[]);
+        assert_eq!(listeners.iter().map(|listener| listener.used_by).collect::<Vec<_>>(), expected, "{text}");
+    }
 }
 
 #[test]

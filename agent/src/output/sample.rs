@@ -8,10 +8,10 @@ use machine::{cache_use, listener_cache};
 pub(super) use machine::{machine, residency};
 
 use crate::report::{
-    Attach, CacheUse, CallLatency, Cost, DATAGRAM, DurationBucket, Egress, EmptyCount, EndedBy, ErrorCount, Estimate,
-    FileTraffic, Flow, KafkaTarget, Latency, Listener, ListenerCache, LocalPort, Lost, Note, OTHER, OUTBOUND,
-    PageCache, ProcessCost, Reason, Report, SCHEMA_VERSION, Setting, SizeBucket, Target, Took, Topic, TopicLatency,
-    Transfer, Window,
+    Attach, CacheUse, CallLatency, ClientTraffic, Cost, DATAGRAM, DurationBucket, Egress, EmptyCount, EndedBy,
+    ErrorCount, Estimate, FileTraffic, Flow, KafkaTarget, Latency, Listener, ListenerCache, LocalPort, Lost, Note,
+    OTHER, OUTBOUND, PageCache, ProcessCost, Reason, Report, SCHEMA_VERSION, Setting, SizeBucket, Target, Took, Topic,
+    TopicLatency, Transfer, Window,
 };
 use std::sync::Arc;
 

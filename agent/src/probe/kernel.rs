@@ -129,6 +129,7 @@ pub(super) fn features(layout: &Layout, leg: Leg, facts: &KernelFacts, fetch: bo
         disable_preemption: u32::from(disable_preemption),
         page_cache: 0,
         latency: 0,
+        clients: 0,
     }
 }
 

@@ -1,6 +1,6 @@
 //! Where the running kernel keeps what the program reads, from the kernel's own BTF.
 
-use agent_ebpf::{FillOffsets, Offsets};
+use agent_ebpf::{ClientOffsets, FillOffsets, Offsets};
 
 use super::{
     btf::{Btf, Kind},
@@ -156,6 +156,18 @@ impl Layout {
             file_pos: self.offset("file", "f_pos")?,
             page_shift: rustix::param::page_size().trailing_zeros(),
             id_address_space: self.id("address_space")?,
+        })
+    }
+
+    /// Where a connection's remote address is.
+    ///
+    /// # Errors
+    /// As [`Self::fill_offsets`].
+    pub fn client_offsets(&self) -> Result<ClientOffsets, ProbeError> {
+        Ok(ClientOffsets {
+            ipv4: self.offset("sock", "__sk_common.skc_daddr")?,
+            // A kernel without IPv6 has none.
+            ipv6: self.offset("sock", "__sk_common.skc_v6_daddr").unwrap_or(0),
         })
     }
 

@@ -3,8 +3,8 @@
 use std::{fs, thread};
 
 use agent_ebpf::{
-    COUNTERS, FILL_WAYS, Features, FillOffsets, LISTENER_WORDS, OTHER_PER_TARGET, Offsets, RESULTS_PER_SYSCALL,
-    SyscallTable, THREADS,
+    CLIENT_LISTENERS, COUNTERS, ClientOffsets, FILL_WAYS, Features, FillOffsets, LISTENER_WORDS, OTHER_PER_TARGET,
+    Offsets, RESULTS_PER_SYSCALL, SyscallTable, THREADS,
     syscall::{GENERIC, I386, NOT_COUNTED, SYSCALLS, X86_64},
 };
 use aya::{
@@ -85,7 +85,10 @@ fn attach_object(
         _ => ProbeError::NoLeg(reasons),
     })?;
     let page_cache = parts.page_cache.then(|| fills::obstacle(&kernel.layout)).flatten();
-    let mut missing = Missing { page_cache, latency: None };
+    let client_offsets = kernel.layout.client_offsets();
+    let clients = parts.clients.and(client_offsets.as_ref().err()).map(ToString::to_string);
+    let mut missing = Missing { page_cache, clients, latency: None };
+    parts.clients = parts.clients.filter(|_| client_offsets.is_ok());
     parts.page_cache &= missing.page_cache.is_none();
     let constants = Constants::of(kernel, parts)?;
     let features: Vec<Features> = candidates
@@ -93,7 +96,7 @@ fn attach_object(
         .map(|candidate| {
             let features = kernel::features(&kernel.layout, candidate.leg, &kernel.facts, kernel.fetch);
             let (page_cache, latency) = (u32::from(parts.page_cache), u32::from(parts.latency.is_some()));
-            Features { page_cache, latency, ..features }
+            Features { page_cache, latency, clients: u32::from(parts.clients.is_some()), ..features }
         })
         .collect();
     raise_memory_limit(&kernel.facts);
@@ -179,6 +182,7 @@ struct Constants {
     compat: SyscallTable,
     fills: FillOffsets,
     slow_ns: u64,
+    clients: ClientOffsets,
 }
 
 impl Constants {
@@ -187,7 +191,8 @@ impl Constants {
         // Where they are not known, no program reads them.
         let fills = kernel.layout.fill_offsets().unwrap_or_default();
         let slow_ns = parts.latency.map_or(u64::MAX, |slow| u64::try_from(slow.as_nanos()).unwrap_or(u64::MAX));
-        Ok(Self { offsets: kernel.layout.offsets()?, native, compat, fills, slow_ns })
+        let clients = kernel.layout.client_offsets().unwrap_or_default();
+        Ok(Self { offsets: kernel.layout.offsets()?, native, compat, fills, slow_ns, clients })
     }
 
     /// The loader with these and with the sizes of the maps.
@@ -202,6 +207,9 @@ impl Constants {
             .map_max_entries("FILLS", with_fills((capacity.files / 4).max(1024)))
             .map_max_entries("FILLS_OTHER", with_fills(targets * FILL_WAYS))
             .map_max_entries("FILL_THREADS", with_fills(THREADS))
+            .override_global("CLIENT_OFFSETS", &self.clients, true)
+            .map_max_entries("CLIENTS", parts.clients.map_or(1, |clients| clients.saturating_mul(targets)))
+            .map_max_entries("CLIENTS_OTHER", parts.clients.map_or(1, |_| CLIENT_LISTENERS * targets))
             .override_global("SLOW_NS", &self.slow_ns, true)
             .map_max_entries("LATENCIES", with_latency(capacity.transfers))
             .map_max_entries("FILE_LATENCIES", with_latency(capacity.files))

@@ -4,6 +4,7 @@
 mod attach;
 mod batch;
 mod btf;
+mod clients;
 mod cut_down;
 mod error;
 mod evict;
@@ -57,6 +58,7 @@ pub struct Probe {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 struct Missing {
     page_cache: Option<String>,
+    clients: Option<String>,
     latency: Option<String>,
 }
 
@@ -67,6 +69,8 @@ pub struct Parts {
     pub page_cache: bool,
     /// How long calls take, and from which time on one is slow: hooks their entry.
     pub latency: Option<Duration>,
+    /// Traffic by remote address: of so many for each target, counted by listener.
+    pub clients: Option<u32>,
 }
 
 /// Counts of a file and a port at one moment.
@@ -155,13 +159,20 @@ impl Probe {
                 format!("What comes into the page cache is not counted, so cache hits are not known: {why}.")
             });
         let latency = self.missing.latency.iter().map(|why| format!("How long calls take is not measured: {why}."));
-        page_cache.chain(latency).collect()
+        let clients = self.missing.clients.iter().map(|why| format!("Clients are not told apart: {why}."));
+        page_cache.chain(latency).chain(clients).collect()
     }
 
     /// From which duration on a call is slow; `None` where durations are not measured.
     #[must_use]
     pub const fn slow(&self) -> Option<Duration> {
         self.parts.latency
+    }
+
+    /// How many clients are told apart; `None` where they are not.
+    #[must_use]
+    pub const fn clients(&self) -> Option<u32> {
+        self.parts.clients
     }
 
     /// The leg in use.
@@ -215,6 +226,9 @@ impl Probe {
     pub fn release(&mut self, slot: Slot) -> Result<(), ProbeError> {
         self.targets.remove(&mut self.ebpf, slot)?;
         release::clear(&mut self.ebpf, slot.0, self.parts)?;
+        if self.parts.clients.is_some() {
+            clients::clear(&mut self.ebpf, slot.0)?;
+        }
         if self.parts.page_cache {
             fills::clear(&mut self.ebpf, slot.0)?;
         }

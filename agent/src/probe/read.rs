@@ -18,6 +18,7 @@ use aya::{
 use super::{
     Capacity, Parts, ProbeError, Usage,
     batch::{for_each, for_each_from},
+    clients,
     files::{self, Known},
     fills, latency,
     load::{Borrowed, map},
@@ -48,6 +49,8 @@ pub(super) fn snapshots(
     let directory_entries = files::directories(ebpf, lives, known)?;
     let missed_calls = missed_calls(ebpf)?;
     let mut durations = if parts.latency.is_some() { latency::read(ebpf, &slots)? } else { Vec::new() }.into_iter();
+    // Clients come before transfers for the same reason.
+    let mut clients = if parts.clients.is_some() { clients::read(ebpf, &slots)? } else { Vec::new() }.into_iter();
     let (transfers, transfer_entries) = transfers(ebpf, &slots)?;
     let mut fills = if parts.page_cache { fills::read(ebpf, &slots)? } else { Vec::new() }.into_iter();
     for ((slot, snapshot), kinds) in lives.iter_mut().zip(transfers) {
@@ -60,6 +63,7 @@ pub(super) fn snapshots(
         snapshot.missed_calls = missed_calls;
         snapshot.fills = fills.next();
         snapshot.durations = durations.next();
+        snapshot.clients = clients.next();
     }
     Ok(usage_of([transfer_entries, file_entries, directory_entries], capacity))
 }

@@ -6,7 +6,7 @@ use agent_ebpf::{Counter, RESULT_RESTARTED, SIZE_BUCKETS};
 
 use super::{
     Attach, EmptyCount, ErrorCount, Facts, LocalPort, Lost, OTHER, Report, SCHEMA_VERSION, SizeBucket, Topic, Transfer,
-    Window, cache, cost, files::Tally, latency, listeners, notes,
+    Window, cache, clients, cost, files::Tally, latency, listeners, notes,
 };
 use crate::{
     advice::advise,
@@ -49,6 +49,7 @@ impl Builder {
         let calls = cost::calls(delta, &sent);
         let (mut listeners, total) = listeners::listeners(delta, facts, sent);
         cost::add(&mut listeners, delta.cpu.as_ref(), &calls);
+        clients::add(&mut listeners, delta.clients.as_ref());
         let mut report = Report {
             schema_version: SCHEMA_VERSION,
             target: facts.target.clone(),

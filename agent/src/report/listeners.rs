@@ -94,14 +94,16 @@ fn add_transfers(delta: &Snapshot, sums: &mut BTreeMap<LocalPort, Sums>) {
 }
 
 fn listener(port: &LocalPort, ingress_bytes: u64, egress: Egress, facts: &Facts) -> Listener {
-    let (port, name, protocol) = match port {
+    let (port, name, protocol, used_by) = match port {
         LocalPort::Port(port) => {
             let known = facts.listeners.iter().find(|known| known.port == *port);
-            (Some(*port), known.map(|known| known.name.clone()), known.and_then(|known| known.protocol.clone()))
+            let (name, protocol) =
+                (known.map(|known| known.name.clone()), known.and_then(|known| known.protocol.clone()));
+            (Some(*port), name, protocol, known.map(|known| known.used_by.name()))
         }
-        LocalPort::Entry(entry) => (None, Some((*entry).to_owned()), None),
+        LocalPort::Entry(entry) => (None, Some((*entry).to_owned()), None, None),
     };
-    let mut listener = Listener { port, name, protocol, ingress_bytes, egress, ..Listener::default() };
+    let mut listener = Listener { port, name, protocol, used_by, ingress_bytes, egress, ..Listener::default() };
     listener.verdict = verdict(&listener);
     listener
 }
@@ -209,5 +211,8 @@ fn verdict(listener: &Listener) -> String {
         format!("{who} sent {share} % by zero copy, {rest} was copied through user space{why}")
     };
     verdict.push('.');
+    if listener.used_by == Some("brokers") {
+        verdict.push_str(" By its configuration it is the one that other brokers replicate through.");
+    }
     verdict
 }

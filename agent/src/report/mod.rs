@@ -5,6 +5,7 @@
 
 mod build;
 mod cache;
+mod clients;
 mod cost;
 mod errno;
 mod files;
@@ -18,6 +19,7 @@ use std::{collections::BTreeSet, sync::Arc};
 use agent_ebpf::{PORT_DATAGRAM, PORT_NONE, PORT_OUTBOUND};
 pub use build::{Builder, build};
 pub use cache::{CacheUse, ListenerCache, PageCache};
+pub use clients::ClientTraffic;
 pub use cost::{Cost, Estimate, ProcessCost};
 pub use latency::{CallLatency, DurationBucket, Latency, Took, TopicLatency};
 pub(crate) use latency::{ENDS_NS, seconds};
@@ -27,6 +29,7 @@ pub(crate) use why::{REASONS, Seen, reasons};
 
 use crate::{
     advice::Advice,
+    kafka::UsedBy,
     machine::{Machine, Subject},
     residency::Residency,
 };
@@ -269,6 +272,9 @@ pub struct Listener {
     pub name: Option<String>,
     /// Security protocol: `PLAINTEXT`, `SSL`, `SASL_PLAINTEXT`, `SASL_SSL`.
     pub protocol: Option<String>,
+    /// Who connects to it, as far as the configuration tells: `clients`, `brokers` (followers replicate through
+    /// it, clients have another), `brokers_and_clients`, `controllers`; `None` for a port that no configuration names.
+    pub used_by: Option<&'static str>,
     /// Bytes that came in.
     pub ingress_bytes: u64,
     /// What left.
@@ -284,6 +290,9 @@ pub struct Listener {
     pub flows: Vec<Flow>,
     /// What it cost; `None` where no thread was seen to send through it, or processor time was not looked at.
     pub cost: Option<Cost>,
+    /// What each remote address sent and was sent, largest first, then `(other)`; `None` where that was not counted, and for
+    /// what is no listener.
+    pub clients: Option<Vec<ClientTraffic>>,
     /// What the reasons follow from.
     #[serde(skip)]
     pub(crate) seen: Seen,
@@ -437,6 +446,8 @@ pub struct KnownListener {
     pub name: String,
     /// Its security protocol.
     pub protocol: Option<String>,
+    /// Who connects to it.
+    pub used_by: UsedBy,
 }
 
 impl KnownListener {

@@ -22,6 +22,11 @@ pub(crate) fn facts() -> Facts {
         port,
         name: name.to_owned(),
         protocol: Some(name.replace("CONTROLLER", "PLAINTEXT")),
+        used_by: match name {
+            "CONTROLLER" => UsedBy::Controllers,
+            "PLAINTEXT" => UsedBy::BrokersAndClients,
+            _ => UsedBy::Clients,
+        },
     };
     Facts {
         slow: std::time::Duration::from_millis(10),

@@ -11,6 +11,7 @@ use super::{
     panel::{Panel, unit},
     query::{
         CARRIED, EGRESS, LISTENER, TARGET, TOPIC_BYTES, amplification, and, egress, rate, ratio, share, sum, sum_of,
+        top,
     },
     table::Table,
     topic, variable,
@@ -127,8 +128,8 @@ fn listeners() -> Vec<Panel> {
         .column_with("Copied share", unit::SHARE, &last("zctrace_copy_ratio"), &[("decimals", json!(1))])
         .column_with("Amplification", unit::TIMES, &last("zctrace_copy_amplification"), &[("decimals", json!(2))])
         .info(
-            &format!("group by ({by}, protocol) (zctrace_listener_info{{{LISTENER}}})"),
-            &[("protocol", "Protocol")],
+            &format!("group by ({by}, protocol, used_by) (zctrace_listener_info{{{LISTENER}}})"),
+            &[("protocol", "Protocol"), ("used_by", "Used by")],
         )
         .or("No listener yet"),
         Panel::lines(
@@ -168,6 +169,14 @@ fn listeners() -> Vec<Panel> {
             unit::BYTES_A_SECOND,
         )
         .query(&sum("target, listener", EGRESS, LISTENER), "{{listener}} of {{target}}"),
+        Panel::lines(
+            "Clients that are sent most",
+            "Bytes a second by the remote address of the ten that are sent most; behind a proxy they are one. (other): those that \
+             have no series of their own.",
+            unit::BYTES_A_SECOND,
+        )
+        .query(&top(10, "client", "zctrace_client_bytes_total", &and(LISTENER, "path!=\"received\"")), "{{client}}")
+        .nothing("Not told apart: serve --clients"),
     ]
 }
 

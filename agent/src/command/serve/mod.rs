@@ -104,6 +104,7 @@ async fn run_service(arguments: Vec<OsString>, settings: Settings, lost: Lost) -
     let parts = Parts {
         page_cache: !options.without.contains(&cli::Part::PageCache),
         latency: options.latency.then_some(options.slow),
+        clients: options.clients.filter(|clients| *clients > 0),
     };
     let probe = Probe::attach_with(options.attach, capacity(options), parts)?;
     let attach = started.elapsed();

@@ -33,7 +33,7 @@ fn policy(limit: usize) -> TopicPolicy {
 
 #[test]
 fn what_exceeds_the_limit_is_folded_and_stays_so() {
-    let mut series = Series::new(policy(2), 64);
+    let mut series = Series::new(policy(2), 64, 2);
     let (topics, folded) = shown(&mut series, &report(&[(1, 0, 9), (2, 0, 8), (3, 0, 7)]));
     assert_eq!((topics.len(), folded), (3, 1));
     assert_eq!((&*topics[2].topic, topics[2].zero_copy_read_bytes), (OTHER, 7));
@@ -46,7 +46,7 @@ fn what_exceeds_the_limit_is_folded_and_stays_so() {
 #[test]
 fn what_was_folded_is_counted_once_and_never_less() {
     let all = report(&[(1, 0, 9), (1, 1, 8), (2, 0, 7)]);
-    let mut series = Series::new(policy(1), 64);
+    let mut series = Series::new(policy(1), 64, 2);
     assert_eq!(shown(&mut series, &all).1, 2);
     // All have series now; the counter, and what `(other)` had, stay.
     series.change(policy(9), 64, &all);
@@ -61,7 +61,7 @@ fn topics_are_allowed_denied_and_summed_up() {
     let regex = |text: &str| Some(Regex::new(text).unwrap());
     let all = report(&[(1, 0, 1), (1, 1, 2), (2, 0, 4)]);
     let names = |policy: TopicPolicy| -> Vec<_> {
-        let topics = shown(&mut Series::new(policy, 64), &all).0;
+        let topics = shown(&mut Series::new(policy, 64, 2), &all).0;
         topics.into_iter().map(|topic| (topic.topic.to_string(), topic.partition, topic.zero_copy_read_bytes)).collect()
     };
     let other = |bytes| (OTHER.to_owned(), None, bytes);
@@ -95,7 +95,7 @@ fn listeners_without_series_are_one_and_their_transfers_too() {
     let attach = Attach::default();
     let mut report = build(&delta, &facts(), window, attach);
     // Three are configured: they go before those that nobody named.
-    let mut series = Series::new(policy(9), 3);
+    let mut series = Series::new(policy(9), 3, 2);
     let mut again = report.clone();
     assert_eq!(series.fold_listeners(&mut report), 2);
     assert_eq!(series.fold_listeners(&mut again), 2, "each is counted once");
@@ -120,7 +120,7 @@ fn flows_beyond_the_limit_are_the_listeners_other() {
     let mut all = report(&[]);
     all.listeners.truncate(1);
     all.listeners[0].flows = vec![flow(Some("a"), 1), flow(Some("b"), 2), flow(Some("c"), 4), flow(None, 8)];
-    let mut series = Series::new(policy(1), 64);
+    let mut series = Series::new(policy(1), 64, 2);
     let mut told = |report: &Report| {
         let mut flows = Vec::new();
         series.flows(report, &mut flows);
@@ -141,7 +141,7 @@ proptest! {
             (prop::collection::btree_map((0u8..6, 0u32..3), 0u64..1000, 0..8), 0usize..8, any::<bool>(), 0u8..6), 1..8,
         ),
     ) {
-        let mut series = Series::new(policy(3), 64);
+        let mut series = Series::new(policy(3), 64, 2);
         let mut counters: BTreeMap<(u8, u32), u64> = BTreeMap::new();
         let mut last: BTreeMap<TopicKey, u64> = BTreeMap::new();
         for (more, limit, aggregate, denied) in rounds {
@@ -177,7 +177,7 @@ proptest! {
         limit in 0usize..8,
         aggregate: bool,
     ) {
-        let mut series = Series::new(TopicPolicy { aggregate, ..policy(limit) }, 64);
+        let mut series = Series::new(TopicPolicy { aggregate, ..policy(limit) }, 64, 2);
         let mut counters: BTreeMap<(u8, u32), u64> = BTreeMap::new();
         let mut before: BTreeMap<TopicKey, u64> = BTreeMap::new();
         for round in rounds {

@@ -76,8 +76,8 @@ metrics! {
         "Processor time of the threads that send through a listener, in user space and in the kernel.";
     TARGET_CPU: Counter "zctrace_target_cpu_seconds_total" ["target" "mode"]
         "Processor time of the target's processes since they are watched, in user space and in the kernel.";
-    LISTENER_INFO: Gauge "zctrace_listener_info" ["target" "listener" "port" "protocol"]
-        "A listener whose protocol the broker's configuration says: PLAINTEXT, SSL, SASL_PLAINTEXT or SASL_SSL. Always 1.";
+    LISTENER_INFO: Gauge "zctrace_listener_info" ["target" "listener" "port" "protocol" "used_by"]
+        "A listener whose protocol the broker's configuration says: PLAINTEXT, SSL, SASL_PLAINTEXT or SASL_SSL; and who connects to it: clients, brokers (followers that replicate), brokers_and_clients, controllers. Always 1.";
     INGRESS: Counter "zctrace_ingress_bytes_total" ["target" "listener" "port"]
         "Bytes received through sockets.";
     CARRIED: Counter "zctrace_carried_file_bytes_total" ["target" "listener" "port"]
@@ -106,6 +106,8 @@ metrics! {
         "Bytes of pages that a target brought into the page cache: asked and read_ahead (of files that it read), fault (memory-mapped files), other (other calls).";
     DISK_READ: Counter "zctrace_disk_read_bytes_total" ["target"]
         "Bytes that the kernel's own account has the target read from disks (/proc/PID/io).";
+    CLIENT_BYTES: Counter "zctrace_client_bytes_total" ["target" "listener" "port" "client" "path"]
+        "Bytes of a listener by remote address and path: zero_copy, copied and undetermined (sent to it), received. Client (other): all that have no series. Only with --clients.";
     CALL_DURATION: Histogram "zctrace_call_duration_seconds" ["target" "syscall" "source" "sink" "listener" "port" "le"]
         "How long calls took that moved bytes, waiting included. Only with --latency.";
     SLOW_CALLS: Counter "zctrace_slow_calls_total" ["target" "syscall" "source" "sink" "listener" "port"]

@@ -1,6 +1,7 @@
 //! The exposition: every target's Report as Prometheus reads it.
 
 mod cache;
+mod clients;
 mod latency;
 mod machine;
 mod metrics;
@@ -118,6 +119,7 @@ pub fn render(views: &[&View], own: &Own, out: &mut dyn io::Write) -> io::Result
     ratios(&mut text, views, own);
     topics(&mut text, views);
     cache::render(&mut text, views);
+    clients::render(&mut text, views);
     latency::render(&mut text, views);
     residency::render(&mut text, views);
     machine::render(&mut text, views);
@@ -305,7 +307,8 @@ fn egress(text: &mut Text<'_>, views: &[&View]) {
     text.begin(&metrics::LISTENER_INFO);
     for_each_listener(views, |view, listener, port, of| {
         if let Some(protocol) = &of.protocol {
-            text.count(&metrics::LISTENER_INFO, &[&view.name, listener, port, protocol], 1);
+            let used_by = of.used_by.unwrap_or_default();
+            text.count(&metrics::LISTENER_INFO, &[&view.name, listener, port, protocol, used_by], 1);
         }
     });
     text.begin(&metrics::INGRESS);

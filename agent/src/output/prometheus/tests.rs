@@ -7,7 +7,7 @@ use agent_ebpf::{Fill, FillWay};
 
 use super::*;
 use crate::{
-    fleet::{FlowBytes, TopicBytes, TopicTook},
+    fleet::{ClientSeries, FlowBytes, TopicBytes, TopicTook},
     report::{self, Attach, EndedBy, OTHER, Window},
     snapshot::{CallDurations, Durations, FileFill, Fills, Snapshot},
     target::Surroundings,
@@ -69,6 +69,11 @@ fn view(name: &str, snapshot: &Snapshot) -> View {
         topics,
         folded_topics: 0,
         folded_listeners: 0,
+        clients: vec![ClientSeries {
+            listener: (Some(9092), Some("PLAINTEXT".to_owned())),
+            address: "10.0.0.7".to_owned(),
+            bytes: [7, 8, 0, 9],
+        }],
         took: vec![TopicTook { topic: "orders".into(), path: "zero_copy", calls: 7, seconds: 0.25, slow: 1 }],
         flows: vec![flow("PLAINTEXT", 9092, "orders", [7, 0, 0]), flow("SSL", 9093, "orders", [0, 9, 8])],
         lately,

@@ -64,6 +64,7 @@ pub(in crate::output) fn everything() -> Report {
         ..cost
     });
     report.latency = Some(latency());
+    clients(&mut report.listeners);
     report.unsent_read_bytes = 32_768;
     report.listeners[3].flows.push(Flow {
         from: "files",
@@ -115,6 +116,34 @@ pub(in crate::output) fn everything() -> Report {
         ),
     ];
     report
+}
+
+/// Who uses the listeners, and from where.
+fn clients(listeners: &mut [Listener]) {
+    for listener in &mut *listeners {
+        listener.used_by = match listener.name.as_deref() {
+            Some("PLAINTEXT") => Some("brokers"),
+            Some("SSL") => Some("clients"),
+            Some("CONTROLLER") => Some("controllers"),
+            _ => None,
+        };
+        listener.clients = listener.port.map(|_| Vec::new());
+    }
+    let client = |address: &str, zero_copy_bytes, copied_bytes, ingress_bytes| ClientTraffic {
+        address: address.to_owned(),
+        zero_copy_bytes,
+        copied_bytes,
+        ingress_bytes,
+        ..ClientTraffic::default()
+    };
+    let plaintext = listeners.iter_mut().filter(|listener| listener.port == Some(9092));
+    plaintext.for_each(|listener| {
+        listener.clients = Some(vec![
+            client("10.0.0.7", LOG - 1000, 36_000, 4096),
+            client("2001:db8:85a3:1234:5678:8a2e:370:7334", 1000, 412, 0),
+            client(OTHER, 98_000_000, 0, 81_920),
+        ])
+    });
 }
 
 fn latency() -> Latency {
@@ -189,6 +218,9 @@ pub(in crate::output) fn hostile() -> Report {
     report.errors.push(error("read", EVIL, 1));
     for topic in report.latency.iter_mut().flat_map(|latency| &mut latency.topics) {
         topic.topic = EVIL.into();
+    }
+    for client in report.listeners.iter_mut().flat_map(|listener| listener.clients.iter_mut().flatten()) {
+        client.address = EVIL.to_owned();
     }
     for listener in &mut report.listeners {
         listener.name = Some(EVIL.to_owned());

@@ -3,6 +3,7 @@
 mod advice;
 mod cache;
 mod calls;
+mod clients;
 mod cost;
 mod files;
 mod latency;
@@ -27,6 +28,7 @@ pub fn render(report: &Report, style: &Style) -> String {
         header(report, style),
         verdicts(report, style),
         listeners::section(report, style),
+        clients::section(report, style),
         why::reasons(report, style),
         why::flows(report, style),
         cost::section(report, style),

@@ -45,6 +45,7 @@ attach: raw
 log-format: json
 without: [machine]
 latency: true
+clients: 9
 slow: 25ms
 ";
 
@@ -63,7 +64,7 @@ fn every_flag_is_a_key() {
     assert_eq!((options.telemetry_path.as_str(), options.web_config), ("/m", Some("web.yml".into())));
     assert_eq!(options.log_format, LogFormat::Json);
     assert_eq!(options.without, [Part::Machine]);
-    assert_eq!((options.latency, options.slow), (true, Duration::from_millis(25)));
+    assert_eq!((options.latency, options.slow, options.clients), (true, Duration::from_millis(25), Some(9)));
     // No flag is forgotten above.
     for argument in file::flags().get_arguments().filter_map(|argument| argument.get_long()) {
         let is_key = EVERYTHING.lines().any(|line| line.starts_with(&format!("{argument}:")));

@@ -37,7 +37,16 @@ impl Stack {
         let broker = Broker::start(&kafka, &BrokerOptions::default())?;
         let address = prometheus::free_address()?;
         let mut serve = Command::new(zctrace);
-        serve.args(["serve", "--discover.interval", "200ms", "--window", "30s", "--latency", "--web.listen-address"]);
+        serve.args([
+            "serve",
+            "--discover.interval",
+            "200ms",
+            "--window",
+            "30s",
+            "--latency",
+            "--clients",
+            "--web.listen-address",
+        ]);
         // Clients have the folder on their command lines, too.
         serve.arg(address.to_string()).arg("--match").arg(format!("kafka.Kafka {}", broker.dir().display()));
         serve.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());

@@ -1,4 +1,7 @@
+import java.io.BufferedReader;
 import java.io.FileReader;
+import java.io.IOException;
+import java.io.InputStreamReader;
 import java.time.Duration;
 import java.util.ArrayList;
 import java.util.HashMap;
@@ -28,7 +31,11 @@ import org.apache.kafka.common.serialization.ByteArraySerializer;
  * Load create  config=FILE topic=T partitions=N
  * Load produce config=FILE topic=T bytes=N record=R batch=B linger=MS
  * Load consume config=FILE topic=T
+ * Load follow  config=FILE topic=T
  * </pre>
+ *
+ * The last one says "ready", then reads the whole topic once for each line of its standard input, always through the same
+ * connections: what a benchmark needs.
  *
  * The file holds what every Kafka client needs: bootstrap.servers and the security settings.
  */
@@ -50,7 +57,8 @@ public final class Load {
         switch (args[0]) {
             case "create" -> create(config, topic, Integer.parseInt(given.get("partitions")));
             case "produce" -> produce(config, topic, given);
-            case "consume" -> consume(config, topic);
+            case "consume" -> consume(config, topic, false);
+            case "follow" -> consume(config, topic, true);
             default -> throw new IllegalArgumentException("unknown job " + args[0]);
         }
     }
@@ -105,12 +113,16 @@ public final class Load {
         }
     }
 
-    private static void consume(Properties config, String topic) {
+    private static void consume(Properties config, String topic, boolean byOrder) throws IOException {
         config.put("enable.auto.commit", "false");
         config.put("max.partition.fetch.bytes", "8388608");
         config.put("fetch.max.bytes", "52428800");
         config.put("max.poll.records", "20000");
         config.put("receive.buffer.bytes", "1048576");
+        if (byOrder) {
+            // The request that waits at the end of the topic is soon over, and the next reading can begin.
+            config.put("fetch.max.wait.ms", "10");
+        }
         long start = System.nanoTime();
         try (KafkaConsumer<byte[], byte[]> consumer =
                 new KafkaConsumer<>(config, new ByteArrayDeserializer(), new ByteArrayDeserializer())) {
@@ -119,31 +131,49 @@ public final class Load {
                 partitions.add(new TopicPartition(topic, info.partition()));
             }
             consumer.assign(partitions);
-            consumer.seekToBeginning(partitions);
-            Map<TopicPartition, Long> ends = consumer.endOffsets(partitions);
-            long bytes = 0;
-            long records = 0;
-            long lastProgress = System.nanoTime();
-            while (ends.entrySet().stream().anyMatch(end -> consumer.position(end.getKey()) < end.getValue())) {
-                long before = records;
-                for (ConsumerRecord<byte[], byte[]> record : consumer.poll(Duration.ofMillis(500))) {
-                    records++;
-                    bytes += Math.max(0, record.serializedKeySize()) + Math.max(0, record.serializedValueSize());
-                }
-                long now = System.nanoTime();
-                if (records > before) {
-                    lastProgress = now;
-                } else if (now - lastProgress > STALLED_MILLIS * 1_000_000) {
-                    throw new IllegalStateException("no record came for a minute; " + records + " came before");
-                }
-            }
-            long end = System.nanoTime();
             Metric incoming = total(consumer.metrics(), "incoming-byte-total");
             Metric outgoing = total(consumer.metrics(), "outgoing-byte-total");
+            if (byOrder) {
+                BufferedReader orders = new BufferedReader(new InputStreamReader(System.in));
+                System.out.println("ready");
+                while (orders.readLine() != null) {
+                    long before = System.nanoTime();
+                    long in = value(incoming);
+                    long out = value(outgoing);
+                    long[] read = readAll(consumer, partitions);
+                    print(read[0], read[1], value(incoming) - in, value(outgoing) - out, before, System.nanoTime());
+                }
+                return;
+            }
+            long[] read = readAll(consumer, partitions);
+            long end = System.nanoTime();
             // Closing ends the fetch sessions: requests and answers that count too.
             consumer.close();
-            print(records, bytes, value(incoming), value(outgoing), start, end);
+            print(read[0], read[1], value(incoming), value(outgoing), start, end);
         }
+    }
+
+    /** Reads the partitions from their beginning to their end; returns the records and their bytes. */
+    private static long[] readAll(KafkaConsumer<byte[], byte[]> consumer, List<TopicPartition> partitions) {
+        consumer.seekToBeginning(partitions);
+        Map<TopicPartition, Long> ends = consumer.endOffsets(partitions);
+        long bytes = 0;
+        long records = 0;
+        long lastProgress = System.nanoTime();
+        while (ends.entrySet().stream().anyMatch(end -> consumer.position(end.getKey()) < end.getValue())) {
+            long before = records;
+            for (ConsumerRecord<byte[], byte[]> record : consumer.poll(Duration.ofMillis(500))) {
+                records++;
+                bytes += Math.max(0, record.serializedKeySize()) + Math.max(0, record.serializedValueSize());
+            }
+            long now = System.nanoTime();
+            if (records > before) {
+                lastProgress = now;
+            } else if (now - lastProgress > STALLED_MILLIS * 1_000_000) {
+                throw new IllegalStateException("no record came for a minute; " + records + " came before");
+            }
+        }
+        return new long[] {records, bytes};
     }
 
     /** A client-wide metric: the one without a node in its tags. It can be read after the client is closed. */
@@ -164,5 +194,6 @@ public final class Load {
         System.out.printf(java.util.Locale.ROOT,
                 "{\"records\":%d,\"bytes\":%d,\"incoming_bytes\":%d,\"outgoing_bytes\":%d,\"seconds\":%.3f}%n",
                 records, bytes, incoming, outgoing, (end - start) / 1e9);
+        System.out.flush();
     }
 }

@@ -1,10 +1,14 @@
 //! Clients of a broker: each job is one small JVM that says exactly what it moved.
 
-use std::process::Command;
+use std::fs::File;
+use std::io::{BufRead as _, BufReader, Write as _};
+use std::path::PathBuf;
+use std::process::{ChildStdin, ChildStdout, Command, Stdio};
 
 use serde::Deserialize;
 
 use super::{Broker, Kafka, KafkaError, run};
+use crate::process::Guarded;
 
 /// What to produce.
 #[derive(Clone, Debug)]
@@ -104,8 +108,35 @@ impl<'a> Clients<'a> {
         self.job("consume", topic, listener, &[])
     }
 
+    /// A consumer that stays: it reads the topic as often as it is told, always through the same connections.
+    ///
+    /// # Errors
+    /// What the client said.
+    pub fn reader(&self, topic: &str, listener: &str) -> Result<Reader, KafkaError> {
+        let what = format!("the client that reads topic {topic} again and again through {listener}");
+        let log = self.broker.dir().join(format!("reader-{listener}.log"));
+        let mut command = self.command("follow", topic, listener)?;
+        let unable = || KafkaError::io(what.clone());
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(File::create(&log).map_err(unable())?);
+        let mut process = Guarded::spawn(command).map_err(unable())?;
+        let child = process.child();
+        let (Some(orders), Some(answers)) = (child.stdin.take(), child.stdout.take()) else {
+            return Err(KafkaError::Answer { what, answer: "it has no pipes".to_owned() });
+        };
+        let mut reader = Reader { process, orders, answers: BufReader::new(answers), what, log };
+        reader.answer().map(|_ready| reader)
+    }
+
     fn job(&self, job: &str, topic: &str, listener: &str, numbers: &[(&str, u64)]) -> Result<Moved, KafkaError> {
         let what = format!("the client that does `{job}` on topic {topic} through {listener}");
+        let mut command = self.command(job, topic, listener)?;
+        command.args(numbers.iter().map(|(name, value)| format!("{name}={value}")));
+        let answer = run::run(&what, command, &|_| ())?;
+        let last = answer.lines().last().unwrap_or_default();
+        serde_json::from_str(last).map_err(|_| KafkaError::Answer { what, answer: answer.clone() })
+    }
+
+    fn command(&self, job: &str, topic: &str, listener: &str) -> Result<Command, KafkaError> {
         let config = self.broker.client_config(listener)?;
         let log4j2 = self.broker.dir().join("log4j2-client.properties");
         let mut command = Command::new(&self.kafka.java);
@@ -113,9 +144,43 @@ impl<'a> Clients<'a> {
         command.arg(format!("-Dlog4j2.configurationFile={}", log4j2.display()));
         command.arg("-cp").arg(format!("{}:{}", self.kafka.load_classes.display(), self.kafka.class_path));
         command.args(["Load", job]).arg(format!("config={}", config.display())).arg(format!("topic={topic}"));
-        command.args(numbers.iter().map(|(name, value)| format!("{name}={value}")));
-        let answer = run::run(&what, command, &|_| ())?;
-        let last = answer.lines().last().unwrap_or_default();
-        serde_json::from_str(last).map_err(|_| KafkaError::Answer { what, answer: answer.clone() })
+        Ok(command)
+    }
+}
+
+/// A consumer that waits for orders. It ends when this is dropped.
+#[derive(Debug)]
+pub struct Reader {
+    process: Guarded,
+    orders: ChildStdin,
+    answers: BufReader<ChildStdout>,
+    what: String,
+    log: PathBuf,
+}
+
+impl Reader {
+    /// Its PID.
+    #[must_use]
+    pub fn pid(&self) -> u32 {
+        self.process.id()
+    }
+
+    /// Reads every partition from its beginning to its end; tells what this reading alone moved.
+    ///
+    /// # Errors
+    /// What the client said.
+    pub fn read(&mut self) -> Result<Moved, KafkaError> {
+        writeln!(self.orders).map_err(KafkaError::io(self.what.clone()))?;
+        let answer = self.answer()?;
+        serde_json::from_str(&answer).map_err(|_| KafkaError::Answer { what: self.what.clone(), answer })
+    }
+
+    fn answer(&mut self) -> Result<String, KafkaError> {
+        let mut line = String::new();
+        if self.answers.read_line(&mut line).map_err(KafkaError::io(self.what.clone()))? == 0 {
+            let (what, tail) = (self.what.clone(), run::tail_of(&self.log));
+            return Err(KafkaError::Failed { what, status: "it ended early".to_owned(), tail });
+        }
+        Ok(line)
     }
 }

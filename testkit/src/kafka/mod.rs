@@ -26,7 +26,7 @@ use std::io;
 use std::path::PathBuf;
 
 pub use broker::Broker;
-pub use clients::{Clients, Moved, Produce};
+pub use clients::{Clients, Moved, Produce, Reader};
 pub use config::{BrokerOptions, Listener};
 pub use install::{KAFKA_VERSION, Kafka};
 pub use keys::KEY_PASSWORD;

@@ -4,7 +4,7 @@ use std::fs::{self, File};
 use std::io;
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rustix::buffer::spare_capacity;
 use rustix::net::{RecvFlags, recv, sockopt};
@@ -14,6 +14,8 @@ use super::{BYTES, Call, Clock, Order, PAGE, Place};
 
 /// Calls between two times at which the other ends of the connections are emptied, outside of the measured time.
 const BURST: u32 = 64;
+/// Bursts a second of calls at a rate.
+const BURSTS: u32 = 1000;
 /// More than is ever on the way on one connection.
 const ROOM: usize = 1 << 20;
 
@@ -43,8 +45,33 @@ impl Calls {
 
     /// Nanoseconds a call.
     pub(super) fn batch(&mut self, order: &Order) -> io::Result<f64> {
-        let (clock, calls) = (order.clock, order.calls.max(1));
-        let taken = match order.call {
+        let calls = order.calls.max(1);
+        let taken = match order.rate {
+            None => self.calls(order.call, calls, order.clock)?,
+            Some(rate) => self.paced(order, calls, rate)?,
+        };
+        Ok(taken.as_secs_f64() * 1e9 / f64::from(calls))
+    }
+
+    /// In bursts, with sleep between them.
+    fn paced(&mut self, order: &Order, calls: u32, rate: u32) -> io::Result<Duration> {
+        let burst = (rate / BURSTS).max(1);
+        let pause = Duration::from_secs(1) * burst / rate.max(1);
+        let (mut taken, mut left) = (Duration::ZERO, calls);
+        let mut next = Instant::now();
+        while left > 0 {
+            let now = left.min(burst);
+            left -= now;
+            taken += self.calls(order.call, now, order.clock)?;
+            next += pause;
+            std::thread::sleep(next.saturating_duration_since(Instant::now()));
+        }
+        Ok(taken)
+    }
+
+    /// How long so many calls take.
+    fn calls(&mut self, call: Call, calls: u32, clock: Clock) -> io::Result<Duration> {
+        let taken = match call {
             Call::Other => timed(clock, || {
                 for _ in 0..calls {
                     std::hint::black_box(rustix::process::getppid());
@@ -63,9 +90,9 @@ impl Calls {
                     Ok(())
                 })?
             }
-            Call::Write | Call::Sendfile => self.bursts(order.call, calls, clock)?,
+            Call::Write | Call::Sendfile => self.bursts(call, calls, clock)?,
         };
-        Ok(taken.as_secs_f64() * 1e9 / f64::from(calls))
+        Ok(taken)
     }
 
     fn bursts(&mut self, call: Call, calls: u32, clock: Clock) -> io::Result<Duration> {

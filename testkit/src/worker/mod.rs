@@ -57,6 +57,9 @@ pub struct Order {
     pub batches: u32,
     /// What is read before and after.
     pub clock: Clock,
+    /// Calls a second, made in bursts a thousand times a second, with sleep between them, of which none is in the measured
+    /// time; `None`: one after the other.
+    pub rate: Option<u32>,
 }
 
 /// A clock.
@@ -127,12 +130,29 @@ mod tests {
     }
 
     #[test]
+    fn calls_at_a_rate_take_their_time_which_is_not_counted() {
+        let dir = tempfile::tempdir().unwrap();
+        let place = Place { cpu: 0, files: 1, connections: 0, dir: dir.path().to_owned() };
+        let order = Order { call: Call::Read, calls: 200, batches: 1, clock: Clock::Wall, rate: Some(2000) };
+        let mut answers = Vec::new();
+        let started = std::time::Instant::now();
+        serve(&place, serde_json::to_string(&order).unwrap().as_bytes(), &mut answers).unwrap();
+        // Two batches of 200 calls, of which the first is thrown away.
+        assert!(started.elapsed().as_millis() >= 180, "{:?}", started.elapsed());
+        let answers = String::from_utf8(answers).unwrap();
+        let times: Vec<f64> = serde_json::from_str(answers.lines().nth(1).unwrap()).unwrap();
+        assert!(times.len() == 1 && times[0] > 0.0, "{times:?}");
+    }
+
+    #[test]
     fn every_kind_of_call_is_made_as_often_as_ordered() {
         let dir = tempfile::tempdir().unwrap();
         let place = Place { cpu: 0, files: 3, connections: 2, dir: dir.path().to_owned() };
         let orders: String = [Call::Read, Call::Other, Call::Write, Call::Sendfile]
             .map(|call| {
-                serde_json::to_string(&Order { call, calls: 500, batches: 4, clock: Clock::Thread }).unwrap() + "\n"
+                serde_json::to_string(&Order { call, calls: 500, batches: 4, clock: Clock::Thread, rate: None })
+                    .unwrap()
+                    + "\n"
             })
             .concat();
         let mut answers = Vec::new();

@@ -12,24 +12,24 @@ const BATCHES: u32 = 15;
 
 /// Who makes a call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Who {
+pub(in crate::bench) enum Who {
     Traced,
     Another,
 }
 
 /// A kind of call by somebody.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Cell {
-    pub(super) name: &'static str,
-    pub(super) who: Who,
-    pub(super) call: Call,
+pub(in crate::bench) struct Cell {
+    pub(in crate::bench) name: &'static str,
+    pub(in crate::bench) who: Who,
+    pub(in crate::bench) call: Call,
 }
 
-pub(super) const TRACED_READ: &str = "traced read";
-pub(super) const ANOTHER_READ: &str = "another's read";
-pub(super) const ANOTHER_OTHER: &str = "another's other call";
+pub(in crate::bench) const TRACED_READ: &str = "traced read";
+pub(in crate::bench) const ANOTHER_READ: &str = "another's read";
+pub(in crate::bench) const ANOTHER_OTHER: &str = "another's other call";
 
-pub(super) const CELLS: [Cell; 6] = [
+pub(in crate::bench) const CELLS: [Cell; 6] = [
     Cell { name: TRACED_READ, who: Who::Traced, call: Call::Read },
     Cell { name: "traced other call", who: Who::Traced, call: Call::Other },
     Cell { name: ANOTHER_READ, who: Who::Another, call: Call::Read },
@@ -39,17 +39,17 @@ pub(super) const CELLS: [Cell; 6] = [
 ];
 
 /// Nanoseconds a call, in the order of [`CELLS`].
-pub(super) type Times = [f64; CELLS.len()];
+pub(in crate::bench) type Times = [f64; CELLS.len()];
 
 /// The traced process and the other one. Both run on the same processor, one after the other, so that both find the
 /// same caches; what hooks them runs elsewhere.
-pub(super) struct Workers {
+pub(in crate::bench) struct Workers {
     traced: Worker,
     another: Worker,
 }
 
 impl Workers {
-    pub(super) fn start(program: &Path, cpu: usize, dir: &Path) -> anyhow::Result<Self> {
+    pub(in crate::bench) fn start(program: &Path, cpu: usize, dir: &Path) -> anyhow::Result<Self> {
         let start = |name: &str| {
             let place = Place { cpu, files: 1, connections: 1, dir: dir.join(name) };
             Worker::start(program, &place).context("a process to measure could not be started")
@@ -57,12 +57,12 @@ impl Workers {
         Ok(Self { traced: start("traced")?, another: start("another")? })
     }
 
-    pub(super) fn traced(&self) -> u32 {
+    pub(in crate::bench) fn traced(&self) -> u32 {
         self.traced.pid()
     }
 
     /// Every cell once; `slow` for a hook that takes tens of microseconds.
-    pub(super) fn measure(&mut self, slow: bool) -> anyhow::Result<Times> {
+    pub(in crate::bench) fn measure(&mut self, slow: bool) -> anyhow::Result<Times> {
         let mut times = Times::default();
         for (time, cell) in times.iter_mut().zip(CELLS) {
             *time = self.cell(cell, if slow { 100 } else { 1 })?;
@@ -79,14 +79,14 @@ impl Workers {
         let batches = if divisor > 1 { 3 } else { BATCHES };
         // A tracer that stops the caller makes it sleep: only there does the time that passes say more.
         let clock = if divisor > 1 { Clock::Wall } else { Clock::Thread };
-        let order = Order { call: cell.call, calls: calls / divisor, batches, clock };
+        let order = Order { call: cell.call, calls: calls / divisor, batches, clock, rate: None };
         let times = self.make(cell.who, &order)?;
         stats::median(&times).context("a worker measured nothing")
     }
 
     /// Makes calls without a look at their time; says how many.
-    pub(super) fn run(&mut self, cell: Cell, calls: u32) -> anyhow::Result<()> {
-        self.make(cell.who, &Order { call: cell.call, calls, batches: 1, clock: Clock::Thread }).map(drop)
+    pub(in crate::bench) fn run(&mut self, cell: Cell, calls: u32) -> anyhow::Result<()> {
+        self.make(cell.who, &Order { call: cell.call, calls, batches: 1, clock: Clock::Thread, rate: None }).map(drop)
     }
 
     fn make(&mut self, who: Who, order: &Order) -> anyhow::Result<Vec<f64>> {

@@ -1,32 +1,21 @@
 //! What can be attached.
 
-use std::{
-    fmt, fs,
-    io::{BufRead as _, BufReader, Read},
-    path::{Path, PathBuf},
-    process::{Command, Stdio},
-    time::Duration,
-};
-
-use anyhow::{Context as _, bail};
-use testkit::process::{Guarded, Signal};
+use std::{fmt, path::PathBuf};
 
 use super::programs::{Link, Programs};
-
-/// A tool that does not end after so long is broken.
-const PATIENCE: Duration = Duration::from_secs(20);
+use crate::bench::tool::{self, Tool};
 
 /// Something that looks at system calls.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Hook {
+pub(in crate::bench) enum Hook {
     /// The empty program.
     Empty,
     /// The barest counter.
     Bare,
     /// The same with a helper's read.
     BareUntyped,
-    /// `zctrace --pid` by a leg.
-    Zctrace(String),
+    /// `zctrace --pid`.
+    Zctrace(Variant),
     /// bpftrace: exit, filter by PID, count and sum.
     Bpftrace,
     /// bpftrace: enter and exit, by file descriptor.
@@ -35,13 +24,22 @@ pub(super) enum Hook {
     Strace,
 }
 
+/// A way to start zctrace.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(in crate::bench) struct Variant {
+    /// What it is called in tables and by `--only`.
+    pub(in crate::bench) name: String,
+    /// What comes after `--pid`.
+    pub(in crate::bench) arguments: Vec<String>,
+}
+
 impl fmt::Display for Hook {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Empty => f.write_str("empty program"),
             Self::Bare => f.write_str("bare counter in C"),
             Self::BareUntyped => f.write_str("bare counter in C, untyped"),
-            Self::Zctrace(leg) => write!(f, "zctrace, {leg}"),
+            Self::Zctrace(variant) => write!(f, "zctrace, {}", variant.name),
             Self::Bpftrace => f.write_str("bpftrace, exit"),
             Self::BpftracePair => f.write_str("bpftrace, enter and exit"),
             Self::Strace => f.write_str("strace -c -f"),
@@ -50,22 +48,28 @@ impl fmt::Display for Hook {
 }
 
 impl Hook {
+    /// zctrace by one of its legs.
+    pub(in crate::bench) fn leg(name: &str) -> Self {
+        let arguments = ["--attach", name].map(str::to_owned).to_vec();
+        Self::Zctrace(Variant { name: name.to_owned(), arguments })
+    }
+
     /// Those of a whole run, for the legs that zctrace knows.
-    pub(super) fn all(legs: &[String]) -> Vec<Self> {
+    pub(in crate::bench) fn all(legs: &[&str]) -> Vec<Self> {
         [Self::Empty, Self::Bare, Self::BareUntyped]
             .into_iter()
-            .chain(legs.iter().cloned().map(Self::Zctrace))
+            .chain(legs.iter().map(|leg| Self::leg(leg)))
             .chain([Self::Bpftrace, Self::BpftracePair, Self::Strace])
             .collect()
     }
 
     /// What `--only` calls it.
-    pub(super) fn key(&self) -> String {
+    pub(in crate::bench) fn key(&self) -> String {
         match self {
             Self::Empty => "empty".to_owned(),
             Self::Bare => "bare".to_owned(),
             Self::BareUntyped => "bare-untyped".to_owned(),
-            Self::Zctrace(leg) => leg.clone(),
+            Self::Zctrace(variant) => variant.name.clone(),
             Self::Bpftrace => "bpftrace".to_owned(),
             Self::BpftracePair => "bpftrace-pair".to_owned(),
             Self::Strace => "strace".to_owned(),
@@ -73,59 +77,43 @@ impl Hook {
     }
 
     /// Whether a call takes tens of microseconds.
-    pub(super) const fn is_slow(&self) -> bool {
+    pub(in crate::bench) const fn is_slow(&self) -> bool {
         matches!(self, Self::Strace)
     }
 }
 
 /// What hooks are made of.
-pub(super) struct Tools {
-    pub(super) zctrace: PathBuf,
-    pub(super) programs: Programs,
+pub(in crate::bench) struct Tools {
+    pub(in crate::bench) zctrace: PathBuf,
+    pub(in crate::bench) programs: Programs,
     /// The traced process.
-    pub(super) pid: u32,
+    pub(in crate::bench) pid: u32,
     /// The processor that it runs on.
-    pub(super) cpu: usize,
+    pub(in crate::bench) cpu: usize,
 }
 
 /// A hook at work, until this is dropped.
-pub(super) enum Attached {
+pub(in crate::bench) enum Attached {
     Link { name: &'static str, _link: Link },
     Process(Tool),
 }
 
-/// A program that hooks from outside.
-pub(super) struct Tool(Guarded);
-
-impl Drop for Tool {
-    fn drop(&mut self) {
-        // As people end them; what it prints then goes nowhere. One that does not end is killed by its guard.
-        let _ = self.0.signal(Signal::INT);
-        let _ = self.0.wait_for(PATIENCE);
-    }
-}
-
 impl Tools {
-    pub(super) fn attach(&mut self, hook: &Hook) -> anyhow::Result<Attached> {
-        let pid = self.pid.to_string();
-        match hook {
-            Hook::Empty => self.link("empty"),
-            Hook::Bare => self.link("bare"),
-            Hook::BareUntyped => self.link("bare_untyped"),
-            Hook::Zctrace(leg) => {
-                let mut command = Command::new(&self.zctrace);
-                command.args(["--pid", &pid, "--attach", leg, "--duration", "10m"]);
-                tool(command, Says::OnStderr("Watching "))
+    pub(in crate::bench) fn attach(&mut self, hook: &Hook) -> anyhow::Result<Attached> {
+        let pid = self.pid;
+        let tool = match hook {
+            Hook::Empty => return self.link("empty"),
+            Hook::Bare => return self.link("bare"),
+            Hook::BareUntyped => return self.link("bare_untyped"),
+            Hook::Zctrace(Variant { arguments, .. }) => {
+                let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+                tool::zctrace(&self.zctrace, pid, &arguments)
             }
-            Hook::Bpftrace => tool(bpftrace(&count_and_sum(&pid)), Says::OnStdout("ready")),
-            Hook::BpftracePair => tool(bpftrace(&by_descriptor(&pid)), Says::OnStdout("ready")),
-            Hook::Strace => {
-                // On the processor of what it traces: across processors it costs five times as much.
-                let mut command = Command::new("taskset");
-                command.args(["-c", &self.cpu.to_string(), "strace", "-c", "-f", "-p", &pid]);
-                tool(command, Says::OnStderr("strace: Process "))
-            }
-        }
+            Hook::Bpftrace => tool::bpftrace(&tool::count_and_sum(pid, &["pread64", "write", "sendfile64"])),
+            Hook::BpftracePair => tool::bpftrace(&by_descriptor(pid)),
+            Hook::Strace => tool::strace(pid, self.cpu, &["-c"]),
+        };
+        tool.map(Attached::Process)
     }
 
     fn link(&mut self, name: &'static str) -> anyhow::Result<Attached> {
@@ -133,34 +121,16 @@ impl Tools {
     }
 
     /// Ids of the programs in the kernel that are at work.
-    pub(super) fn program_ids(&self, attached: &Attached) -> anyhow::Result<Vec<u32>> {
+    pub(in crate::bench) fn program_ids(&self, attached: &Attached) -> anyhow::Result<Vec<u32>> {
         match attached {
             Attached::Link { name, .. } => Ok(vec![self.programs.info(name)?.id()]),
-            Attached::Process(tool) => programs_of(tool.0.id()),
+            Attached::Process(tool) => tool.programs(),
         }
     }
 }
 
-fn bpftrace(script: &str) -> Command {
-    let mut command = Command::new("bpftrace");
-    // Its loop begins, and the interval prints, only when every probe is attached.
-    command.args(["-B", "line", "-e", &format!("{script} interval:ms:100 {{ printf(\"ready\\n\"); }}")]);
-    command
-}
-
-/// The plain way to count one system call of one process, for each of those that are timed.
-fn count_and_sum(pid: &str) -> String {
-    ["pread64", "write", "sendfile64"]
-        .map(|call| {
-            format!(
-                "tracepoint:syscalls:sys_exit_{call} /pid == {pid}/ {{ @calls = count(); @bytes = sum(args->ret); }}"
-            )
-        })
-        .join(" ")
-}
-
 /// What it takes to tell descriptors apart.
-fn by_descriptor(pid: &str) -> String {
+fn by_descriptor(pid: u32) -> String {
     [("pread64", "fd"), ("write", "fd"), ("sendfile64", "out_fd")]
         .map(|(call, fd)| {
             format!(
@@ -170,60 +140,4 @@ fn by_descriptor(pid: &str) -> String {
             )
         })
         .join(" ")
-}
-
-/// How a tool tells that it is attached: by the beginning of a line.
-enum Says {
-    OnStdout(&'static str),
-    OnStderr(&'static str),
-}
-
-fn tool(mut command: Command, says: Says) -> anyhow::Result<Attached> {
-    let program = Path::new(command.get_program()).file_name().unwrap_or(command.get_program()).to_string_lossy();
-    let name = format!("`{program}`");
-    let (line, on_stdout) = match says {
-        Says::OnStdout(line) => (line, true),
-        Says::OnStderr(line) => (line, false),
-    };
-    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
-    let mut process = Guarded::spawn(command).with_context(|| format!("{name} can't be started"))?;
-    let child = process.child();
-    let stdout: Option<Box<dyn Read + Send>> = child.stdout.take().map(|pipe| Box::new(pipe) as _);
-    let stderr: Option<Box<dyn Read + Send>> = child.stderr.take().map(|pipe| Box::new(pipe) as _);
-    let (waited_for, other) = if on_stdout { (stdout, stderr) } else { (stderr, stdout) };
-    let mut other = other.context("a tool without pipes")?;
-    let other = std::thread::spawn(move || {
-        let mut said = Vec::new();
-        let _ = other.read_to_end(&mut said);
-        String::from_utf8_lossy(&said).into_owned()
-    });
-    let mut lines = BufReader::new(waited_for.context("a tool without pipes")?);
-    let mut said = String::new();
-    loop {
-        let before = said.len();
-        if lines.read_line(&mut said)? == 0 {
-            drop(process);
-            bail!("{name} did not attach: {}{}", said.trim(), other.join().unwrap_or_default().trim());
-        }
-        if said.get(before..).is_some_and(|new| new.starts_with(line)) {
-            break;
-        }
-    }
-    // What it says later must go somewhere.
-    std::thread::spawn(move || std::io::copy(&mut lines, &mut std::io::sink()));
-    Ok(Attached::Process(Tool(process)))
-}
-
-/// The programs that a process holds descriptors of (`prog_id` in /proc/PID/fdinfo; Documentation/bpf).
-fn programs_of(pid: u32) -> anyhow::Result<Vec<u32>> {
-    let dir = Path::new("/proc").join(pid.to_string()).join("fdinfo");
-    let mut ids = Vec::new();
-    for entry in fs::read_dir(&dir).with_context(|| format!("{} can't be read", dir.display()))? {
-        // One that is closed meanwhile is none.
-        let text = fs::read_to_string(entry?.path()).unwrap_or_default();
-        ids.extend(text.lines().filter_map(|line| line.strip_prefix("prog_id:")?.trim().parse::<u32>().ok()));
-    }
-    ids.sort_unstable();
-    ids.dedup();
-    Ok(ids)
 }

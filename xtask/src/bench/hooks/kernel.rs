@@ -5,7 +5,7 @@ use std::fmt;
 
 use anyhow::Context as _;
 use aya::{
-    programs::{ProgramInfo, loaded_programs},
+    programs::ProgramInfo,
     sys::{Stats, enable_stats},
 };
 
@@ -13,20 +13,21 @@ use super::{
     cells::{CELLS, Workers},
     hook::{Hook, Tools},
 };
+use crate::bench::account::programs as infos;
 
 /// Calls of each kind while the kernel's clock runs.
 const CALLS: u32 = 20_000;
 
 /// A program in the kernel.
-pub(super) struct Program {
-    pub(super) name: String,
+pub(in crate::bench) struct Program {
+    pub(in crate::bench) name: String,
     /// Instructions that the verifier looked at, over all paths.
-    pub(super) verified: Option<u32>,
+    pub(in crate::bench) verified: Option<u32>,
     /// Bytes of machine code.
-    pub(super) jitted: u32,
+    pub(in crate::bench) jitted: u32,
     /// Nanoseconds a run by the kernel's clock, whose two readings are in it, for each of [`CELLS`]: `None` where it
     /// did not run.
-    pub(super) nanoseconds: [Option<f64>; CELLS.len()],
+    pub(in crate::bench) nanoseconds: [Option<f64>; CELLS.len()],
 }
 
 impl fmt::Display for Program {
@@ -45,23 +46,22 @@ impl fmt::Display for Program {
 }
 
 /// The programs of a hook. Those that did not run for any call are left out: helpers that only run at the start.
-pub(super) fn programs(tools: &mut Tools, hook: &Hook, workers: &mut Workers) -> anyhow::Result<Vec<Program>> {
+pub(in crate::bench) fn programs(
+    tools: &mut Tools,
+    hook: &Hook,
+    workers: &mut Workers,
+) -> anyhow::Result<Vec<Program>> {
     let attached = tools.attach(hook)?;
     if hook.is_slow() {
         return Ok(Vec::new());
     }
     let ids = tools.program_ids(&attached)?;
-    let infos = || -> anyhow::Result<Vec<ProgramInfo>> {
-        let all: Vec<ProgramInfo> =
-            loaded_programs().collect::<Result<_, _>>().context("the kernel lists no programs")?;
-        Ok(all.into_iter().filter(|info| ids.contains(&info.id())).collect())
-    };
-    let mut programs: Vec<Program> = infos()?.iter().map(describe).collect();
+    let mut programs: Vec<Program> = infos(&ids)?.iter().map(describe).collect();
     let _clock = enable_stats(Stats::RunTime).context("the kernel does not measure run times")?;
     for (index, cell) in CELLS.into_iter().enumerate() {
-        let before = infos()?;
+        let before = infos(&ids)?;
         workers.run(cell, CALLS)?;
-        for ((program, before), after) in programs.iter_mut().zip(before).zip(infos()?) {
+        for ((program, before), after) in programs.iter_mut().zip(before).zip(infos(&ids)?) {
             let runs = after.run_count().saturating_sub(before.run_count());
             // Fewer are runs for somebody else's calls.
             if runs < u64::from(CALLS) {

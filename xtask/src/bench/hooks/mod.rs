@@ -9,11 +9,16 @@ mod result;
 use std::{collections::BTreeMap, process::Command};
 
 use anyhow::{Context as _, bail};
+pub(super) use cells::CELLS;
 use cells::{Times, Workers};
-use hook::{Hook, Tools};
-use kernel::Program;
+use hook::Tools;
+pub(super) use hook::{Hook, Variant};
+pub(super) use kernel::Program;
 
-use super::save::{self, Keep};
+use super::{
+    pin::{self, Pinned},
+    save::{self, Keep},
+};
 use crate::{
     build,
     command::{install, quietly},
@@ -43,43 +48,56 @@ impl Default for Options {
 
 /// One hook's added nanoseconds, a value a round.
 #[derive(Default)]
-struct Row {
-    added: Vec<Times>,
-    programs: Vec<Program>,
+pub(super) struct Row {
+    pub(super) added: Vec<Times>,
+    pub(super) programs: Vec<Program>,
     /// Why it can't be measured here.
-    absent: Option<String>,
+    pub(super) absent: Option<String>,
 }
 
 impl Row {
-    fn samples(&self, cell: usize) -> Vec<f64> {
+    pub(super) fn samples(&self, cell: usize) -> Vec<f64> {
         self.added.iter().filter_map(|times| times.get(cell).copied()).collect()
     }
 }
 
-pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
-    install(&PACKAGES)?;
-    mount_tracefs()?;
-    let built = build::release(&[("zctrace", "zctrace"), ("testkit", "bench-worker")], &[])?;
-    let path = |name: &str| built.get(name).cloned().with_context(|| format!("{name} was not built"));
-    let dir = tempfile::tempdir()?;
-    let cpus = std::thread::available_parallelism()?.get();
-    // This process and the tools that it starts keep away from the processor that is measured on, where there are two.
-    let cpu = cpus - 1;
-    pin(0)?;
-    let mut workers = Workers::start(&path("bench-worker")?, cpu, dir.path())?;
-    let programs = programs::Programs::load(dir.path(), workers.traced())?;
-    let mut tools = Tools { zctrace: path("zctrace")?, programs, pid: workers.traced(), cpu };
+/// What was found.
+#[derive(Default)]
+pub(super) struct Found {
+    /// By the hooks' keys.
+    pub(super) rows: BTreeMap<String, Row>,
+    /// The calls themselves, with nothing attached.
+    base: Vec<Times>,
+}
 
-    let legs = ["raw", "tracepoint", "fexit"].map(str::to_owned);
-    let hooks: Vec<Hook> = Hook::all(&legs)
+pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
+    let hooks: Vec<Hook> = Hook::all(&["raw", "tracepoint", "fexit"])
         .into_iter()
         .filter(|hook| options.only.is_empty() || options.only.contains(&hook.key()))
         .collect();
     if hooks.is_empty() {
         bail!("--only names none of the hooks");
     }
+    let found = measure(&hooks, options.rounds)?;
+    let keep = Keep { no_save: options.keep.no_save || !options.only.is_empty() };
+    save::finish(&result::record(options.rounds, &hooks, &found.rows, &found.base), keep, result::draw)
+}
+
+/// Every hook in every round, between calls without.
+pub(super) fn measure(hooks: &[Hook], rounds: u64) -> anyhow::Result<Found> {
+    install(&PACKAGES)?;
+    mount_tracefs()?;
+    let built = build::release(&[("zctrace", "zctrace"), ("testkit", "bench-worker")], &[])?;
+    let path = |name: &str| built.get(name).cloned().with_context(|| format!("{name} was not built"));
+    let dir = tempfile::tempdir()?;
+    // This process and the tools that it starts keep away from the processor that is measured on, where there are two.
+    let cpu = pin::last()?;
+    let _here = Pinned::to(0)?;
+    let mut workers = Workers::start(&path("bench-worker")?, cpu, dir.path())?;
+    let programs = programs::Programs::load(dir.path(), workers.traced())?;
+    let mut tools = Tools { zctrace: path("zctrace")?, programs, pid: workers.traced(), cpu };
     let mut rows: BTreeMap<String, Row> = BTreeMap::new();
-    for hook in &hooks {
+    for hook in hooks {
         let row = rows.entry(hook.key()).or_default();
         match kernel::programs(&mut tools, hook, &mut workers) {
             Ok(programs) => row.programs = programs,
@@ -87,8 +105,8 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
         }
     }
     let mut base: Vec<Times> = Vec::new();
-    for round in 0..options.rounds {
-        eprint!("\rround {} of {}", round + 1, options.rounds);
+    for round in 0..rounds {
+        eprint!("\rround {} of {rounds}", round + 1);
         let mut before = workers.measure(false)?;
         for index in stats::order(hooks.len(), round) {
             let Some(hook) = hooks.get(index) else { continue };
@@ -103,18 +121,10 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
         }
     }
     eprintln!();
-    let keep = Keep { no_save: options.keep.no_save || !options.only.is_empty() };
-    save::finish(&result::record(options.rounds, &hooks, &rows, &base), keep, result::draw)
+    Ok(Found { rows, base })
 }
 
-/// Keeps this thread, and what it starts, on one processor.
-fn pin(cpu: usize) -> anyhow::Result<()> {
-    let mut cpus = rustix::thread::CpuSet::new();
-    cpus.set(cpu);
-    rustix::thread::sched_setaffinity(None, &cpus).context("the benchmark can't be bound to a processor")
-}
-
-fn mount_tracefs() -> anyhow::Result<()> {
+pub(super) fn mount_tracefs() -> anyhow::Result<()> {
     let tracefs = std::path::Path::new("/sys/kernel/tracing");
     if !tracefs.join("events").is_dir() {
         quietly(Command::new("mount").args(["-t", "tracefs", "none"]).arg(tracefs))

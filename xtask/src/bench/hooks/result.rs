@@ -138,8 +138,8 @@ mod tests {
 
     #[test]
     fn goals_are_ratios_of_what_is_added_in_one_run() {
-        let raw = Hook::Zctrace("raw".to_owned());
-        let hooks = [Hook::Empty, Hook::Bpftrace, raw.clone(), Hook::Zctrace("fexit".to_owned())];
+        let raw = Hook::leg("raw");
+        let hooks = [Hook::Empty, Hook::Bpftrace, raw.clone(), Hook::leg("fexit")];
         let mut rows: BTreeMap<String, Row> = [(Hook::Empty, 100.0), (Hook::Bpftrace, 400.0), (raw, 150.0)]
             .map(|(hook, it)| (hook.key(), row(it)))
             .into();

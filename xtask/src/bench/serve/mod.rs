@@ -2,7 +2,7 @@
 
 mod growth;
 mod result;
-mod service;
+pub(super) mod service;
 mod store;
 
 use std::{path::PathBuf, time::Duration};

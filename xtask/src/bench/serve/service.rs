@@ -21,19 +21,19 @@ const PATIENCE: Duration = Duration::from_secs(60);
 const LOOK: Duration = Duration::from_millis(500);
 
 /// A running service.
-pub(super) struct Service {
+pub(in crate::bench) struct Service {
     process: Guarded,
-    pub(super) address: SocketAddr,
+    pub(in crate::bench) address: SocketAddr,
 }
 
 /// An address that nobody listens on now.
-pub(super) fn free_address() -> anyhow::Result<SocketAddr> {
+pub(in crate::bench) fn free_address() -> anyhow::Result<SocketAddr> {
     Ok(TcpListener::bind("127.0.0.1:0")?.local_addr()?)
 }
 
 impl Service {
     /// Starts it and waits until so many targets are watched.
-    pub(super) fn start(zctrace: &Path, targets: usize, arguments: &[&str]) -> anyhow::Result<Self> {
+    pub(in crate::bench) fn start(zctrace: &Path, targets: usize, arguments: &[&str]) -> anyhow::Result<Self> {
         let address = free_address()?;
         let mut command = Command::new(zctrace);
         command
@@ -51,12 +51,16 @@ impl Service {
         Ok(service)
     }
 
-    pub(super) fn scrape(&self) -> anyhow::Result<String> {
+    pub(in crate::bench) fn pid(&self) -> u32 {
+        self.process.id()
+    }
+
+    pub(in crate::bench) fn scrape(&self) -> anyhow::Result<String> {
         get(self.address, "/metrics")
     }
 
     /// Milliseconds from the connection to the last byte, of each scrape as Prometheus makes it.
-    pub(super) fn times(&self, scrapes: u32) -> anyhow::Result<Vec<f64>> {
+    pub(in crate::bench) fn times(&self, scrapes: u32) -> anyhow::Result<Vec<f64>> {
         // The first ones make caches warm and buffers large.
         for _ in 0..3 {
             self.compressed()?;
@@ -79,7 +83,7 @@ impl Service {
     }
 
     /// The value of the first sample that begins so.
-    pub(super) fn sample(&self, series: &str) -> anyhow::Result<f64> {
+    pub(in crate::bench) fn sample(&self, series: &str) -> anyhow::Result<f64> {
         let text = self.scrape()?;
         let line = text.lines().find(|line| line.starts_with(series)).with_context(|| format!("no {series}"))?;
         let value = line.rsplit(' ').next().unwrap_or_default();
@@ -87,14 +91,14 @@ impl Service {
     }
 
     /// Resident memory between scrapes, in bytes: `VmRSS` of `/proc/PID/status`.
-    pub(super) fn resident(&self) -> anyhow::Result<f64> {
+    pub(in crate::bench) fn resident(&self) -> anyhow::Result<f64> {
         let status = fs::read_to_string(format!("/proc/{}/status", self.process.id()))?;
         let kib = status.lines().find_map(|line| line.strip_prefix("VmRSS:")?.trim().strip_suffix(" kB")?.parse().ok());
         kib.map(|kib: f64| kib * 1024.0).context("no VmRSS")
     }
 
     /// What its maps take in the kernel, in bytes: `memlock` in the descriptors' `fdinfo`.
-    pub(super) fn maps(&self) -> anyhow::Result<f64> {
+    pub(in crate::bench) fn maps(&self) -> anyhow::Result<f64> {
         let mut sum = 0.0;
         for entry in fs::read_dir(format!("/proc/{}/fdinfo", self.process.id()))? {
             let text = fs::read_to_string(entry?.path()).unwrap_or_default();
@@ -107,7 +111,7 @@ impl Service {
     }
 
     /// Processor time that all its threads take in a while, in seconds.
-    pub(super) fn processor_time(&self, time: Duration) -> anyhow::Result<f64> {
+    pub(in crate::bench) fn processor_time(&self, time: Duration) -> anyhow::Result<f64> {
         let before = self.threads()?;
         let mut after = before.clone();
         let started = Instant::now();
@@ -134,7 +138,7 @@ impl Service {
 }
 
 /// Waits until `ready` gives something.
-pub(super) fn wait_for<T>(what: &str, mut ready: impl FnMut() -> Option<T>) -> anyhow::Result<T> {
+pub(in crate::bench) fn wait_for<T>(what: &str, mut ready: impl FnMut() -> Option<T>) -> anyhow::Result<T> {
     let started = Instant::now();
     while started.elapsed() < PATIENCE {
         if let Some(value) = ready() {
@@ -146,12 +150,12 @@ pub(super) fn wait_for<T>(what: &str, mut ready: impl FnMut() -> Option<T>) -> a
 }
 
 /// The body of a page.
-pub(super) fn get(address: SocketAddr, path: &str) -> anyhow::Result<String> {
+pub(in crate::bench) fn get(address: SocketAddr, path: &str) -> anyhow::Result<String> {
     request(address, "GET", path)
 }
 
 /// The body of an answer.
-pub(super) fn request(address: SocketAddr, method: &str, path: &str) -> anyhow::Result<String> {
+pub(in crate::bench) fn request(address: SocketAddr, method: &str, path: &str) -> anyhow::Result<String> {
     let answer = String::from_utf8(exchange(address, method, path, "")?)?;
     let (head, body) = answer.split_once("\r\n\r\n").context("no HTTP answer")?;
     if !head.starts_with("HTTP/1.1 200") {

@@ -40,6 +40,9 @@ pub struct Snapshot {
     /// How long calls took; `None` where that was not asked for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub durations: Option<Durations>,
+    /// File bytes that threads have read and sent nothing after yet, at this moment; of processes that ended: at their end.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub unsent_read: u64,
     /// Traffic by remote address; `None` where that was not asked for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub clients: Option<Clients>,
@@ -242,6 +245,7 @@ impl Snapshot {
                 Some(before) => now.since(before),
                 None => now.clone(),
             }),
+            unsent_read: self.unsent_read,
             clients: self.clients.as_ref().map(|now| match &earlier.clients {
                 Some(before) => now.since(before),
                 None => now.clone(),
@@ -313,6 +317,7 @@ impl Snapshot {
             (Some(ours), Some(theirs)) => Some(ours.plus(theirs)),
             (ours, theirs) => ours.or_else(|| theirs.clone()),
         };
+        self.unsent_read += other.unsent_read;
         self.clients = match (self.clients.take(), &other.clients) {
             (Some(ours), Some(theirs)) => Some(ours.plus(theirs)),
             (ours, theirs) => ours.or_else(|| theirs.clone()),
@@ -338,6 +343,7 @@ impl Snapshot {
             fills: self.fills.clone(),
             durations: self.durations.clone(),
             clients: self.clients.clone(),
+            unsent_read: self.unsent_read,
             ..Self::default()
         }
     }

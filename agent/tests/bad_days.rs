@@ -154,6 +154,24 @@ fn tracefs_not_mounted() {
 }
 
 #[test]
+fn threads_whose_processor_time_cannot_be_read() {
+    let _alone = alone();
+    let target = busy();
+    let pid = target.pid();
+    let output = in_namespaces(
+        &["--mount"],
+        &format!("mount -t tmpfs none /proc/{pid}/task || exit 77"),
+        &format!("--pid {pid} --duration 300ms --output json"),
+    );
+    assert_counted(&output);
+    let report: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(report["cost"], serde_json::Value::Null);
+    let notes = report["notes"].to_string();
+    let why = format!("the threads of process {pid} can't be looked at: processor time by listener is not known");
+    assert!(notes.contains(&why), "{notes}");
+}
+
+#[test]
 fn a_tracepoint_that_is_missing() {
     let _alone = alone();
     let target = busy();
@@ -303,6 +321,10 @@ fn pid_namespaces_on_either_side() {
         .output()
         .unwrap();
     assert_counted(&inside);
+    // Thread ids are other numbers there, so their time is nobody's, and that is said.
+    let report: serde_json::Value = serde_json::from_slice(&inside.stdout).unwrap();
+    assert_eq!(report["cost"], serde_json::Value::Null);
+    assert!(report["notes"].to_string().contains("processor time by listener is not known"), "{}", report["notes"]);
     // The target inside, zctrace outside.
     let outer = Running::start("unshare", &["--pid", "--fork", "--kill-child", "dd", "if=/dev/zero", "of=/dev/null"]);
     let children = format!("/proc/{0}/task/{0}/children", outer.pid());

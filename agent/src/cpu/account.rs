@@ -142,7 +142,9 @@ impl Account {
 fn threads(dir: &Path) -> Option<Vec<u32>> {
     let entries = std::fs::read_dir(dir.join("task")).ok()?;
     let tids = entries.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok());
-    Some(tids.take(MOST_THREADS).collect())
+    let tids: Vec<u32> = tids.take(MOST_THREADS).collect();
+    // A process has at least one: a list without any is not its.
+    (!tids.is_empty()).then_some(tids)
 }
 
 /// `time` in proportion to the weights. Nothing is lost: what rounding leaves over is the heaviest one's.
@@ -242,6 +244,10 @@ mod tests {
         fs::remove_dir_all(proc.0.path().join("7")).unwrap();
         look(&mut account, &[(1, &[(9092, 9)])]);
         assert_eq!(*account.cpu(), seen);
+        assert_eq!(Account::begin(proc.0.path(), 7).err(), Some(Problem::Unreadable(7)));
+        // What lists no thread at all is as good as closed.
+        proc.set(None, 5, 5);
+        fs::create_dir_all(proc.0.path().join("7/task")).unwrap();
         assert_eq!(Account::begin(proc.0.path(), 7).err(), Some(Problem::Unreadable(7)));
     }
 }

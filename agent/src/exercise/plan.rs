@@ -32,6 +32,10 @@ pub enum Plan {
     Flows,
     /// A file that is not in memory.
     Cold,
+    /// So many threads that live at the same time.
+    Crowd(u64),
+    /// Threads that make it hard to tell whose data they send.
+    Days,
     /// Calls that take a known time at least: 60 ms.
     Slow,
 }
@@ -50,6 +54,8 @@ impl Plan {
             Self::IoUring => plans::io_uring::prepare(dir),
             Self::Flows => plans::flows::prepare(dir),
             Self::Cold => plans::cold::prepare(dir),
+            Self::Crowd(threads) => plans::crowd::prepare(dir, usize::try_from(*threads).unwrap_or(usize::MAX)),
+            Self::Days => plans::days::prepare(dir),
             Self::Slow => plans::slow::prepare(dir),
         }
     }
@@ -69,6 +75,8 @@ impl fmt::Display for Plan {
             Self::IoUring => f.write_str("io-uring"),
             Self::Flows => f.write_str("flows"),
             Self::Cold => f.write_str("cold"),
+            Self::Crowd(threads) => write!(f, "crowd={threads}"),
+            Self::Days => f.write_str("days"),
             Self::Slow => f.write_str("slow"),
         }
     }
@@ -89,10 +97,12 @@ impl FromStr for Plan {
             "io-uring" => Self::IoUring,
             "flows" => Self::Flows,
             "cold" => Self::Cold,
+            "days" => Self::Days,
             "slow" => Self::Slow,
-            other => match other.strip_prefix("storm=").and_then(|calls| calls.parse().ok()) {
-                Some(calls) => Self::Storm(calls),
-                None => return Err(format!("there is no plan `{other}`")),
+            other => match other.split_once('=').map(|(plan, number)| (plan, number.parse())) {
+                Some(("storm", Ok(calls))) => Self::Storm(calls),
+                Some(("crowd", Ok(threads))) => Self::Crowd(threads),
+                _ => return Err(format!("there is no plan `{other}`")),
             },
         })
     }

@@ -24,6 +24,7 @@ use super::{
     load::{Borrowed, map},
     misses::missed_calls,
     places::Places,
+    threads,
 };
 use crate::snapshot::{CallResult, File, OtherTransfer, Snapshot, Transfer, TransferId};
 
@@ -48,6 +49,7 @@ pub(super) fn snapshots(
     let file_entries = files::files(ebpf, lives, known)?;
     let directory_entries = files::directories(ebpf, lives, known)?;
     let missed_calls = missed_calls(ebpf)?;
+    let mut unsent = threads::unsent(ebpf, &slots)?.into_iter();
     let mut durations = if parts.latency.is_some() { latency::read(ebpf, &slots)? } else { Vec::new() }.into_iter();
     // Clients come before transfers for the same reason.
     let mut clients = if parts.clients.is_some() { clients::read(ebpf, &slots)? } else { Vec::new() }.into_iter();
@@ -64,6 +66,7 @@ pub(super) fn snapshots(
         snapshot.fills = fills.next();
         snapshot.durations = durations.next();
         snapshot.clients = clients.next();
+        snapshot.unsent_read = unsent.next().unwrap_or(0);
     }
     Ok(usage_of([transfer_entries, file_entries, directory_entries], capacity))
 }

@@ -7,6 +7,7 @@ use aya::{Ebpf, maps::Array};
 
 use super::{
     ProbeError,
+    batch::for_each_from,
     load::{Borrowed, map},
 };
 
@@ -29,4 +30,19 @@ pub(super) fn sends(ebpf: &Ebpf, slot: u16, tids: &[u32]) -> Result<BTreeMap<u32
         }
     }
     Ok(all)
+}
+
+/// File bytes that threads of some targets have read and sent nothing after, in the targets' order: of those that ended, too.
+pub(super) fn unsent(ebpf: &Ebpf, slots: &[u16]) -> Result<Vec<u64>, ProbeError> {
+    let mut unsent = vec![0; slots.len()];
+    for_each_from(ebpf, "THREADS", 0, THREADS, |_, values: &[Thread]| {
+        let thread = &values[0];
+        if thread.tid != 0
+            && let Some(place) = slots.iter().position(|slot| u32::from(*slot) == thread.target)
+            && let Some(unsent) = unsent.get_mut(place)
+        {
+            *unsent += thread.file_bytes;
+        }
+    })?;
+    Ok(unsent)
 }

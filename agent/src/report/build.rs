@@ -71,7 +71,7 @@ impl Builder {
             residency: facts.residency.clone(),
             machine: facts.machine.clone(),
             advice: Vec::new(),
-            unsent_read_bytes: delta.counter(Counter::CarriedUnattributed),
+            unsent_read_bytes: delta.counter(Counter::CarriedUnattributed) + delta.unsent_read,
             lost: lost(delta),
             notes: Vec::new(),
         };

@@ -85,8 +85,8 @@ pub struct Report {
     pub latency: Option<Latency>,
     /// What sending cost, all together; `None` where processor time was not looked at.
     pub cost: Option<ProcessCost>,
-    /// File bytes that a thread read into memory and then read on in another file before it sent anything: they are in no
-    /// listener's numbers. What cleans the log or reads it when the broker starts does that.
+    /// File bytes that a thread read into memory and sent nothing after: it read on in another file, or has not sent since. They
+    /// are in no listener's numbers. What cleans the log or reads it when the broker starts does that.
     pub unsent_read_bytes: u64,
     /// What could not be kept apart.
     pub lost: Lost,

@@ -19,14 +19,14 @@ use crate::exercise::{
 };
 
 /// A log of Kafka's shape: `orders-0/00000000000000000000.log`.
-fn log(dir: &Path, partition: &str) -> Result<Object, ExerciseError> {
+pub(super) fn log(dir: &Path, partition: &str) -> Result<Object, ExerciseError> {
     let dir = dir.join(partition);
     std::fs::create_dir_all(&dir).map_err(ExerciseError::call("make a folder"))?;
     file(&dir, "00000000000000000000.log", 100_000)
 }
 
 /// A TLS record of application data with so many bytes in it.
-fn record(bytes: u16) -> Vec<u8> {
+pub(super) fn record(bytes: u16) -> Vec<u8> {
     let mut record = vec![23, 3, 3];
     record.extend(bytes.to_be_bytes());
     record.resize(usize::from(bytes) + 5, b'r');
@@ -72,7 +72,7 @@ pub(in crate::exercise) fn prepare(dir: &Path) -> Result<Calls, ExerciseError> {
     }))
 }
 
-fn send(
+pub(super) fn send(
     recorder: &mut Recorder,
     syscall: agent_ebpf::Syscall,
     (from, to): &(Object, Object),
@@ -82,7 +82,7 @@ fn send(
     recorder.drain(Read, to, sent)
 }
 
-fn write(recorder: &mut Recorder, (from, to): &(Object, Object), bytes: &[u8]) -> Result<(), ExerciseError> {
+pub(super) fn write(recorder: &mut Recorder, (from, to): &(Object, Object), bytes: &[u8]) -> Result<(), ExerciseError> {
     let sent = moved("write", recorder.write(from, bytes))?;
     recorder.drain(Read, to, sent)
 }

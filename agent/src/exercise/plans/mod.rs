@@ -8,6 +8,8 @@ pub(super) type Calls = Box<dyn FnOnce(&mut Recorder) -> Result<(), ExerciseErro
 pub(super) mod basic;
 pub(super) mod cold;
 pub(super) mod compat;
+pub(super) mod crowd;
+pub(super) mod days;
 pub(super) mod fds;
 pub(super) mod flows;
 pub(super) mod io_uring;

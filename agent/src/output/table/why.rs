@@ -87,7 +87,7 @@ pub(super) fn flows(report: &Report, style: &Style) -> String {
         .to_owned();
     if report.unsent_read_bytes > 0 {
         text += &format!(
-            " {} were read by threads that read on elsewhere before they sent anything, and are in no line.",
+            " {} were read by threads that sent nothing after, and are in no line.",
             style.bytes(report.unsent_read_bytes)
         );
     }

@@ -6,8 +6,8 @@
 //! | `LISTENERS` | array | [`listener_index`] | a byte a port: 1 for a listener's | cannot |
 //! | `TRANSFER_KEYS` | hash | [`TransferKey`] | index into `TRANSFERS` | `TRANSFERS_OTHER` |
 //! | `TRANSFERS` | per-CPU array | that index | [`TransferValue`] | goes with the keys |
-//! | `TRANSFERS_OTHER` | per-CPU array | [`other_index`] | [`Tally`] | cannot |
-//! | `RESULTS` | per-CPU array | [`result_index`] | calls | cannot |
+//! | `TRANSFERS_OTHER` | per-CPU array | [`call_index`] | [`Tally`] by [`ends_index`] | cannot |
+//! | `RESULTS` | per-CPU array | [`call_index`] | calls by result | cannot |
 //! | `FILES` | hash | [`FileKey`] | [`FileValue`]: its name, and its index into `FILE_COUNTS` | `FILES_OTHER` |
 //! | `FILE_COUNTS` | array | that index | [`FileCounts`] | goes with the keys |
 //! | `FILES_OTHER` | per-CPU array | target | [`FileCounts`] | cannot |
@@ -144,29 +144,29 @@ pub struct Tally {
     pub bytes: u64,
 }
 
-/// Entries of `TRANSFERS_OTHER` for each target.
-pub const OTHER_PER_TARGET: u32 = (SYSCALLS * ENDPOINTS * ENDPOINTS) as u32;
-
-/// Index into `TRANSFERS_OTHER`.
+/// Index into `TRANSFERS_OTHER` and `RESULTS`: an entry for each call of each target. Few large entries, since the kernel asks
+/// its allocator once for each entry of a per-CPU array.
 #[must_use]
 #[inline(always)]
-pub const fn other_index(target: u32, syscall: u8, source: u8, sink: u8) -> u32 {
-    target * OTHER_PER_TARGET + (syscall as u32 * ENDPOINTS as u32 + source as u32) * ENDPOINTS as u32 + sink as u32
+pub const fn call_index(target: u32, syscall: u8) -> u32 {
+    target * SYSCALLS as u32 + syscall as u32
+}
+
+/// Pairs of endpoints: tallies in an entry of `TRANSFERS_OTHER`.
+pub const ENDS: usize = ENDPOINTS * ENDPOINTS;
+
+/// Which of these tallies.
+#[must_use]
+#[inline(always)]
+pub const fn ends_index(source: u8, sink: u8) -> usize {
+    source as usize * ENDPOINTS + sink as usize
 }
 
 /// Results kept apart for each call: 0 (returned nothing, as at the end of a file), every errno, and one for the rest.
-pub const RESULTS_PER_SYSCALL: u32 = 136;
+pub const RESULTS: usize = 136;
 /// The result that stands for what has no errno of its own: calls that a signal interrupted and that the kernel
 /// restarts (`ERESTARTSYS` and its kin, 512 and up, never seen by the program).
-pub const RESULT_RESTARTED: u32 = RESULTS_PER_SYSCALL - 1;
-
-/// Index into `RESULTS`; `result` is 0 or an errno.
-#[must_use]
-#[inline(always)]
-pub const fn result_index(target: u32, syscall: u8, result: u32) -> u32 {
-    let result = if result < RESULT_RESTARTED { result } else { RESULT_RESTARTED };
-    (target * SYSCALLS as u32 + syscall as u32) * RESULTS_PER_SYSCALL + result
-}
+pub const RESULT_RESTARTED: u32 = RESULTS as u32 - 1;
 
 /// An inode, told apart from one that gets its number later.
 #[repr(C)]

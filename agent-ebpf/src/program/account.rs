@@ -2,8 +2,8 @@
 //! that cannot be.
 
 use agent_ebpf::{
-    ClientPath, Counter, Endpoint, FLAG_MSG_ZEROCOPY, FileCounts, FileKey, FilePath, PORT_NONE, SIZE_BUCKETS, Tally,
-    TransferKey, other_index, result_index,
+    ClientPath, Counter, ENDS, Endpoint, FLAG_MSG_ZEROCOPY, FileCounts, FileKey, FilePath, PORT_NONE, RESULT_RESTARTED,
+    SIZE_BUCKETS, Tally, TransferKey, call_index, ends_index,
 };
 
 use super::{
@@ -21,8 +21,10 @@ use super::{
 /// Counts a call that moved nothing: `result` is 0 or an errno.
 #[inline(always)]
 pub(crate) fn result(target: u32, syscall: u8, result: u32) {
-    if let Some(calls) = RESULTS.get_ptr_mut(result_index(target, syscall, result)) {
-        add(calls, 1);
+    let result = if result < RESULT_RESTARTED { result } else { RESULT_RESTARTED };
+    if let Some(results) = RESULTS.get_ptr_mut(call_index(target, syscall)) {
+        // SAFETY: the result is below the length of the value.
+        add(unsafe { results.cast::<u64>().add(result as usize) }, 1);
     }
 }
 
@@ -52,9 +54,13 @@ pub(crate) fn transfer(key: &TransferKey, bytes: u64, carried: u64) -> u32 {
 fn transfer_other(key: &TransferKey, bytes: u64) {
     let target = key.target as u32;
     count(target, Counter::TransfersFull, 1);
-    if let Some(tally) = TRANSFERS_OTHER.get_ptr_mut(other_index(target, key.syscall, key.source, key.sink)) {
-        // SAFETY: fields of a map's value.
+    let ends = ends_index(key.source, key.sink);
+    if let Some(tallies) = TRANSFERS_OTHER.get_ptr_mut(call_index(target, key.syscall))
+        && ends < ENDS
+    {
+        // SAFETY: the index is below the length of the value; fields of a map's value.
         unsafe {
+            let tally = tallies.cast::<Tally>().add(ends);
             add(&raw mut (*tally).calls, 1);
             add(&raw mut (*tally).bytes, bytes);
         }

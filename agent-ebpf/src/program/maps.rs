@@ -1,9 +1,9 @@
 //! The maps. Sizes here are for one target; the agent sets them for as many as it watches before load.
 
 use agent_ebpf::{
-    COUNTERS as COUNTERS_PER_TARGET, Directory, FileCounts, FileKey, FileLatency, FileValue, InodeKey, LISTENER_WORDS,
-    LatencyValue, OTHER_PER_TARGET, PORTS_PER_WORD, RESULTS_PER_SYSCALL, Resolve, STATE_WORDS, Start, TARGET_BUCKETS,
-    THREADS as THREAD_ENTRIES, Tally, Target, Thread, TransferKey, TransferValue, syscall::SYSCALLS,
+    COUNTERS as COUNTERS_PER_TARGET, Directory, ENDS, FileCounts, FileKey, FileLatency, FileValue, InodeKey,
+    LISTENER_WORDS, LatencyValue, PORTS_PER_WORD, RESULTS as RESULTS_PER_CALL, Resolve, STATE_WORDS, Start,
+    TARGET_BUCKETS, THREADS as THREAD_ENTRIES, Tally, Target, Thread, TransferKey, TransferValue, syscall::SYSCALLS,
 };
 use aya_ebpf::{
     macros::map,
@@ -26,9 +26,9 @@ pub(crate) static TRANSFERS: PerCpuArray<TransferValue> = PerCpuArray::with_max_
 #[map]
 pub(crate) static FREE_TRANSFERS: Queue<u32> = Queue::with_max_entries(1024, 0);
 #[map]
-pub(crate) static TRANSFERS_OTHER: PerCpuArray<Tally> = PerCpuArray::with_max_entries(OTHER_PER_TARGET, 0);
+pub(crate) static TRANSFERS_OTHER: PerCpuArray<[Tally; ENDS]> = PerCpuArray::with_max_entries(SYSCALLS as u32, 0);
 #[map]
-pub(crate) static RESULTS: PerCpuArray<u64> = PerCpuArray::with_max_entries(SYSCALLS as u32 * RESULTS_PER_SYSCALL, 0);
+pub(crate) static RESULTS: PerCpuArray<[u64; RESULTS_PER_CALL]> = PerCpuArray::with_max_entries(SYSCALLS as u32, 0);
 #[map]
 pub(crate) static FILES: HashMap<FileKey, FileValue> = HashMap::with_max_entries(32768, 0);
 #[map]

@@ -108,7 +108,7 @@ pub fn drop_from_cache(file: &std::fs::File) -> io::Result<()> {
     for _ in 0..TRIES {
         file.sync_all()?;
         rustix::fs::fadvise(file, 0, None, rustix::fs::Advice::DontNeed)?;
-        if resident_bytes(file)? == 0 {
+        if resident_bytes(file, file.metadata()?.len())? == 0 {
             return Ok(());
         }
         std::thread::sleep(std::time::Duration::from_millis(10));

@@ -262,6 +262,7 @@ impl Series {
 
     fn split(&mut self, report: &Report, series: &mut Vec<TopicBytes>) -> TopicBytes {
         series.clear();
+        series.reserve_exact(report.topics.len());
         let mut other = TopicBytes::named(OTHER.into(), None);
         for topic in &report.topics {
             let key = self.key(topic);

@@ -15,12 +15,36 @@ use super::{
     error::{errno, missing},
     kernel::{has_tracepoint, syscall_function},
     load::{load_error, map_mut, program_mut},
+    verify::{Hook, Wanted},
 };
 
-/// Loads and attaches; returns what is to be said of it, as the rest of a sentence.
+/// The program of the leg `fexit` that does the work.
+const FEXIT: &str = "fexit_main";
+
+/// The program of a leg that takes the verifier's time, to be loaded before the leg is attached.
+pub(super) fn program(leg: Leg, layout: &Layout) -> Option<Wanted> {
+    match leg {
+        Leg::Raw => Some(Wanted { program: "raw_sys_exit", hook: Hook::BtfTracepoint("sys_exit") }),
+        Leg::Tracepoint => Some(Wanted { program: "tracepoint_sys_exit", hook: Hook::Tracepoint }),
+        Leg::Fexit => {
+            let first = groups(layout).0.first()?.first()?.clone();
+            Some(Wanted { program: FEXIT, hook: Hook::FunctionEnd(first) })
+        }
+    }
+}
+
+/// Finds out whether a leg is forbidden before the verifier takes its time for its program: whether a stub can be loaded.
+pub(super) fn begin(ebpf: &mut Ebpf, layout: &Layout, btf: &Btf, leg: Leg) -> Result<(), ProbeError> {
+    let Some(Wanted { hook: Hook::FunctionEnd(function), .. }) = program(leg, layout) else { return Ok(()) };
+    let stub: &mut FExit = program_mut(ebpf, &format!("{FEXIT}_00"))?;
+    stub.load(&function, btf).map_err(|error| load_error(FEXIT, &error))?;
+    stub.unload().map_err(|error| load_error(FEXIT, &error))
+}
+
+/// Attaches the program that [`program`] names, which is loaded; returns what is to be said of it, as the rest of a sentence.
 pub(super) fn attach(ebpf: &mut Ebpf, layout: &Layout, btf: &Btf, leg: Leg) -> Result<String, ProbeError> {
     match leg {
-        Leg::Raw => raw(ebpf, btf).map(|()| String::new()),
+        Leg::Raw => raw(ebpf).map(|()| String::new()),
         Leg::Tracepoint => tracepoint(ebpf).map(|missing| note(&missing)),
         Leg::Fexit => fexit(ebpf, layout, btf).map(|missing| note(&missing)),
     }
@@ -30,9 +54,8 @@ fn note(missing: &[String]) -> String {
     if missing.is_empty() { String::new() } else { format!("; this kernel has no {}", missing.join(", ")) }
 }
 
-fn raw(ebpf: &mut Ebpf, btf: &Btf) -> Result<(), ProbeError> {
+fn raw(ebpf: &mut Ebpf) -> Result<(), ProbeError> {
     let program: &mut BtfTracePoint = program_mut(ebpf, "raw_sys_exit")?;
-    program.load("sys_exit", btf).map_err(|error| load_error("raw_sys_exit", &error))?;
     program.attach().map_err(|error| ProbeError::from_bpf("attach to sys_exit", &error))?;
     Ok(())
 }
@@ -40,7 +63,6 @@ fn raw(ebpf: &mut Ebpf, btf: &Btf) -> Result<(), ProbeError> {
 /// Returns the tracepoints that this kernel lacks.
 fn tracepoint(ebpf: &mut Ebpf) -> Result<Vec<String>, ProbeError> {
     let program: &mut TracePoint = program_mut(ebpf, "tracepoint_sys_exit")?;
-    program.load().map_err(|error| load_error("tracepoint_sys_exit", &error))?;
     let mut missing = Vec::new();
     for name in calls().map(|call| format!("sys_exit_{call}")) {
         if !has_tracepoint(&name) {
@@ -64,11 +86,10 @@ struct Family {
 }
 
 impl Family {
-    /// Loads the program for a function.
-    fn load(&self, ebpf: &mut Ebpf, function: &str, btf: &Btf) -> Result<(), ProbeError> {
+    /// Has the stubs jump to the program, which is loaded for a function.
+    fn begin(&self, ebpf: &mut Ebpf) -> Result<(), ProbeError> {
         let (name, map) = (self.program, self.map);
         let program: &mut FExit = program_mut(ebpf, name)?;
-        program.load(function, btf).map_err(|error| load_error(name, &error))?;
         let descriptor = program.fd().and_then(|fd| fd.try_clone().map_err(Into::into));
         let descriptor = descriptor.map_err(|error| ProbeError::failed(format!("use the program {name}"), &error))?;
         let mut programs: ProgramArray<_> = map_mut(ebpf, map)?;
@@ -104,16 +125,22 @@ impl Family {
     }
 }
 
-/// Returns the functions that this kernel lacks. Should one hook be refused half-way, the others go with the programs.
-fn fexit(ebpf: &mut Ebpf, layout: &Layout, btf: &Btf) -> Result<Vec<String>, ProbeError> {
+/// The functions to hook by their prototypes, and those that this kernel lacks.
+fn groups(layout: &Layout) -> (Vec<Vec<String>>, Vec<String>) {
     let (functions, missing): (Vec<_>, Vec<_>) =
         calls().map(syscall_function).partition(|function| layout.has_function(function));
-    let mut groups = by_prototype(functions, |function| layout.prototype(function)).into_iter();
+    (by_prototype(functions, |function| layout.prototype(function)), missing)
+}
+
+/// Returns the functions that this kernel lacks. Should one hook be refused half-way, the others go with the programs.
+fn fexit(ebpf: &mut Ebpf, layout: &Layout, btf: &Btf) -> Result<Vec<String>, ProbeError> {
+    let (groups, missing) = groups(layout);
+    let mut groups = groups.into_iter();
     let group = groups.next().unwrap_or_default();
     let Some((first, alike)) = group.split_first() else { return Err(no_function(&missing)) };
-    let mut family = Family { program: "fexit_main", map: "PROGRAMS", stubs: 0 };
+    let mut family = Family { program: FEXIT, map: "PROGRAMS", stubs: 0 };
     let mut other = Some(Family { program: "fexit_other", map: "OTHER_PROGRAMS", stubs: 0 });
-    family.load(ebpf, first, btf)?;
+    family.begin(ebpf)?;
     if !family.hook_all(ebpf, alike, btf)? {
         return Err(no_jump(first));
     }
@@ -127,7 +154,9 @@ fn fexit(ebpf: &mut Ebpf, layout: &Layout, btf: &Btf) -> Result<Vec<String>, Pro
             function: first.clone(),
             reason: "this kernel has more than two prototypes for its calls".to_owned(),
         })?;
-        family.load(ebpf, first, btf)?;
+        let program: &mut FExit = program_mut(ebpf, family.program)?;
+        program.load(first, btf).map_err(|error| load_error(family.program, &error))?;
+        family.begin(ebpf)?;
         if !family.hook_all(ebpf, alike, btf)? {
             return Err(no_jump(first));
         }

@@ -3,6 +3,8 @@
 //! Only the few dozen types that the program needs are ever looked at. A parser that makes objects of all hundred thousand
 //! takes 0.2 s and 60 MB, most of the time and memory that attaching takes; this one takes a few milliseconds.
 
+use std::{cell::RefCell, collections::HashMap};
+
 use memchr::memmem;
 
 pub(super) const MAGIC: u16 = 0xeb9f;
@@ -17,7 +19,7 @@ const ENUMERATOR: usize = 8;
 const DEEPEST: u32 = 16;
 
 /// Kinds of types that are looked for (include/uapi/linux/btf.h).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Kind {
     Struct,
     Enum,
@@ -58,7 +60,11 @@ pub(super) struct Btf {
     bytes: Vec<u8>,
     /// Where in `bytes` each type begins; the first one has the number 1.
     types: Vec<usize>,
+    /// The word for each type's name, side by side: to look for one among a hundred thousand.
+    names: Vec<u32>,
     strings: std::ops::Range<usize>,
+    /// What was looked for.
+    known: RefCell<HashMap<(String, Kind), Option<u32>>>,
 }
 
 /// A type, taken apart.
@@ -75,7 +81,13 @@ struct Type {
 impl Btf {
     /// Finds where each type is. The error says what is wrong.
     pub(super) fn parse(bytes: &[u8]) -> Result<Self, &'static str> {
-        let mut btf = Self { bytes: bytes.to_vec(), types: Vec::new(), strings: 0..0 };
+        let mut btf = Self {
+            bytes: bytes.to_vec(),
+            types: Vec::new(),
+            names: Vec::new(),
+            strings: 0..0,
+            known: RefCell::default(),
+        };
         let word = |at| btf.word(at).ok_or("it is too short for a header");
         if bytes.get(..2) != Some(&MAGIC.to_le_bytes()) {
             return Err("it does not begin as type information does");
@@ -88,13 +100,15 @@ impl Btf {
         let types = lies(word(8)?, word(12)?).ok_or("it ends before its types do")?;
         let strings = lies(word(16)?, word(20)?).ok_or("it ends before its strings do")?;
         let mut starts = Vec::with_capacity(types.len() / 30);
+        let mut names = Vec::with_capacity(types.len() / 30);
         let mut at = types.start;
         while at < types.end {
             let this = btf.type_at(at).ok_or("a type is cut off")?;
             starts.push(at);
+            names.push(btf.word(at).ok_or("a type is cut off")?);
             at += TYPE + this.rest().ok_or("it has a kind of type that zctrace does not know")?;
         }
-        (btf.types, btf.strings) = (starts, strings);
+        (btf.types, btf.names, btf.strings) = (starts, names, strings);
         Ok(btf)
     }
 
@@ -121,14 +135,16 @@ impl Btf {
 
     /// The number of the type of this kind and name.
     pub(super) fn id(&self, name: &str, kind: Kind) -> Option<u32> {
+        *self.known.borrow_mut().entry((name.to_owned(), kind)).or_insert_with(|| self.find(name, kind))
+    }
+
+    fn find(&self, name: &str, kind: Kind) -> Option<u32> {
         let strings = self.bytes.get(self.strings.clone())?;
         let text = [b"\0", name.as_bytes(), b"\0"].concat();
         // Each string is there once, for all the types of that name.
         let offset = u32::try_from(memmem::find(strings, &text)? + 1).ok()?;
-        let is_it = |at: &usize| {
-            self.word(*at) == Some(offset) && self.type_at(*at).is_some_and(|this| this.kind == kind.number())
-        };
-        u32::try_from(self.types.iter().position(is_it)? + 1).ok()
+        let named = self.names.iter().zip(1u32..).filter(|(name, _)| **name == offset);
+        named.map(|(_, id)| id).find(|id| self.get(*id).is_some_and(|this| this.kind == kind.number()))
     }
 
     fn name(&self, offset: u32) -> Option<&[u8]> {

@@ -111,6 +111,9 @@ fn change(lives: &mut [(u16, &mut Snapshot)], mut fresh: Vec<Fresh>, present: &P
     fresh.sort_unstable_by_key(|(target, key, _)| (*target, key.inode));
     // One for all the ports of a file.
     fresh.dedup_by_key(|(target, key, _)| (*target, key.inode));
+    for (index, (_, snapshot)) in lives.iter_mut().enumerate() {
+        snapshot.files.reserve_exact(fresh.iter().filter(|(target, ..)| usize::from(*target) == index).count());
+    }
     let mut last: Arc<str> = "".into();
     for (target, key, value) in fresh {
         let Some((_, snapshot)) = lives.get_mut(usize::from(target)) else { continue };
@@ -169,6 +172,7 @@ pub(super) fn directories(
     let mut still = present.into_iter();
     all.retain(|_| still.next().unwrap_or(true));
     if !fresh.is_empty() {
+        all.reserve_exact(fresh.len());
         all.append(&mut fresh);
         all.sort_unstable_by_key(|directory| directory.inode);
     }
@@ -179,6 +183,7 @@ pub(super) fn directories(
         used.sort_unstable();
         used.dedup();
         snapshot.directories.clear();
+        snapshot.directories.reserve_exact(used.len());
         let directory =
             |inode| all.binary_search_by_key(inode, |directory| directory.inode).ok().map(|place| &all[place]);
         snapshot.directories.extend(used.iter().filter_map(directory).cloned());

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use agent_ebpf::{FILL_WAYS, Fill, FillKey, FillWay, InodeKey, fill_index};
 use aya::{
-    Btf, Ebpf,
+    Ebpf,
     maps::{Array, HashMap, MapError},
     programs::BtfTracePoint,
 };
@@ -12,7 +12,8 @@ use aya::{
 use super::{
     Layout, ProbeError,
     batch::{for_each, for_each_from},
-    load::{load_error, map_mut, program_mut},
+    load::{map_mut, program_mut},
+    verify::{Hook, Wanted},
 };
 use crate::snapshot::{FileFill, Fills};
 
@@ -33,9 +34,13 @@ pub(super) fn obstacle(layout: &Layout) -> Option<String> {
     layout.fill_offsets().err().map(|error| error.to_string())
 }
 
-pub(super) fn attach(ebpf: &mut Ebpf, btf: &Btf) -> Result<(), ProbeError> {
+/// The program that is to be loaded before [`attach`].
+pub(super) const fn program() -> Wanted {
+    Wanted { program: PROGRAM, hook: Hook::BtfTracepoint(TRACEPOINT) }
+}
+
+pub(super) fn attach(ebpf: &mut Ebpf) -> Result<(), ProbeError> {
     let program: &mut BtfTracePoint = program_mut(ebpf, PROGRAM)?;
-    program.load(TRACEPOINT, btf).map_err(|error| load_error(PROGRAM, &error))?;
     program.attach().map_err(|error| ProbeError::from_bpf(format!("attach to {TRACEPOINT}"), &error))?;
     Ok(())
 }

@@ -3,14 +3,14 @@
 use std::{fs, thread};
 
 use agent_ebpf::{
-    CLIENT_LISTENERS, COUNTERS, ClientOffsets, FILL_WAYS, Features, FillOffsets, LISTENER_WORDS, OTHER_PER_TARGET,
-    Offsets, RESULTS_PER_SYSCALL, SyscallTable, THREADS,
+    CLIENT_LISTENERS, COUNTERS, ClientOffsets, FILL_WAYS, Features, FillOffsets, LISTENER_WORDS, Offsets, SyscallTable,
+    THREADS,
     syscall::{GENERIC, I386, NOT_COUNTED, SYSCALLS, X86_64},
 };
 use aya::{
     Btf, Ebpf, EbpfLoader,
     maps::{Map, MapData, MapError},
-    programs::{Iter, ProgramError},
+    programs::ProgramError,
 };
 
 use rustix::process::{Resource, Rlimit, setrlimit};
@@ -21,13 +21,14 @@ use super::{
     error::{chain, missing},
     fills, kernel, kfunc, latency, leg,
     places::{self, Places},
+    verify::{self, Hook, Wanted},
 };
 
 /// The program, built by `cargo xtask bpf` and committed.
 static OBJECT: &[u8] = aya::include_bytes_aligned!("../../../agent-ebpf/prebuilt/zctrace.bpf.o");
 
-/// The program that finds a process.
-const RESOLVER: &str = "resolve_target";
+/// The program that finds a process: [`resolve`](super::resolve) asks it.
+const RESOLVER: Wanted = Wanted { program: "resolve_target", hook: Hook::Iterator("task") };
 
 /// The version from which on the memory of maps is counted by the control group, not against the memory-lock limit.
 const MEMORY_BY_CONTROL_GROUP: (u32, u32) = (5, 11);
@@ -112,13 +113,11 @@ fn attach_object(
             None => load(&mut loader, &object, features, kernel, capacity),
         };
         let error = match result {
-            Ok(mut ebpf) => match attach::attach(&mut ebpf, &kernel.layout, &kernel.types, candidate.leg) {
-                Ok(note) => {
-                    let note = format!("{note}{}", leg::warning(candidate.leg, &kernel.facts));
+            Ok(mut ebpf) => match hook(&mut ebpf, kernel, candidate.leg, parts) {
+                Ok(hooked) => {
+                    let note = format!("{}{}", hooked.note, leg::warning(candidate.leg, &kernel.facts));
                     // A part that a kernel refuses is missing, and takes nothing else with it.
-                    if parts.page_cache
-                        && let Err(error) = fills::attach(&mut ebpf, &kernel.types)
-                    {
+                    if let Err(error) = hooked.fills {
                         missing.page_cache = Some(first_line(&error));
                         parts.page_cache = false;
                     }
@@ -149,6 +148,30 @@ fn attach_object(
     Err(refused.map_or_else(|| ProbeError::NoLeg(String::new()), |(_, error)| error))
 }
 
+/// What became of the hooks.
+struct Hooked {
+    /// What is to be said of the leg, as the rest of a sentence.
+    note: String,
+    /// What became of the hook for pages that come into the page cache, where that was asked for.
+    fills: Result<(), ProbeError>,
+}
+
+/// Loads the programs and attaches them.
+fn hook(ebpf: &mut Ebpf, kernel: &Kernel, leg: Leg, parts: Parts) -> Result<Hooked, ProbeError> {
+    attach::begin(ebpf, &kernel.layout, &kernel.types, leg)?;
+    let of_leg = attach::program(leg, &kernel.layout);
+    let of_fills = parts.page_cache.then(fills::program);
+    let all: Vec<_> = of_leg.into_iter().chain(of_fills).chain([RESOLVER]).collect();
+    let mut refused = verify::load(ebpf, &kernel.types, &all);
+    let fills = refused.remove(fills::program().program).map_or(Ok(()), Err);
+    if let Some((_, error)) = refused.pop_first() {
+        return Err(error);
+    }
+    let note = attach::attach(ebpf, &kernel.layout, &kernel.types, leg)?;
+    let fills = fills.and_then(|()| if parts.page_cache { fills::attach(ebpf) } else { Ok(()) });
+    Ok(Hooked { note, fills })
+}
+
 fn reason(candidate: &Candidate, refused: Option<&(Leg, ProbeError)>, note: &str) -> String {
     match refused {
         Some((leg, error)) => format!("{}; {leg} was refused: {}{note}", candidate.reason, first_line(error)),
@@ -161,9 +184,10 @@ fn first_line(error: &ProbeError) -> String {
     error.to_string().lines().next().unwrap_or_default().to_owned()
 }
 
-/// Whether no program is loaded but the one that every leg has: then nothing is attached, either.
+/// Whether no program is loaded but those that every leg has: then nothing is attached, either.
 fn is_unused(ebpf: &Ebpf) -> bool {
-    ebpf.programs().all(|(name, program)| name == RESOLVER || program.fd().is_err())
+    let of_all = [RESOLVER.program, fills::program().program];
+    ebpf.programs().all(|(name, program)| of_all.contains(&name) || program.fd().is_err())
 }
 
 /// A loader that relocates nothing: the program has no relocations by type. aya reads all of the kernel's types to make one,
@@ -224,15 +248,15 @@ impl Constants {
             .map_max_entries("FREE_FILES", capacity.files)
             .map_max_entries("DIRECTORIES", capacity.directories)
             .map_max_entries("LISTENERS", targets * LISTENER_WORDS)
-            .map_max_entries("TRANSFERS_OTHER", targets * OTHER_PER_TARGET)
-            .map_max_entries("RESULTS", targets * SYSCALLS_U32 * RESULTS_PER_SYSCALL)
+            .map_max_entries("TRANSFERS_OTHER", targets * SYSCALLS_U32)
+            .map_max_entries("RESULTS", targets * SYSCALLS_U32)
             .map_max_entries("FILES_OTHER", targets)
             .map_max_entries("COUNTERS", targets * COUNTERS);
         loader
     }
 }
 
-/// Creates the maps; no program is loaded yet but the one that every leg has.
+/// Creates the maps; no program is loaded yet.
 fn load<'a>(
     loader: &mut EbpfLoader<'a>,
     object: &[u8],
@@ -249,7 +273,6 @@ fn load<'a>(
         Places::Transfers.give_all(&mut ebpf, capacity.transfers)?;
         Places::Files.give_all(&mut ebpf, capacity.files)?;
     }
-    load_resolver(&mut ebpf, &kernel.types)?;
     Ok(ebpf)
 }
 
@@ -286,12 +309,6 @@ fn syscall_tables() -> Result<(SyscallTable, SyscallTable), ProbeError> {
         "aarch64" => Ok((GENERIC, [NOT_COUNTED; 512])),
         other => Err(ProbeError::UnknownArchitecture(other)),
     }
-}
-
-/// Makes ready what [`resolve`](super::resolve) asks, while the kernel's types are at hand.
-fn load_resolver(ebpf: &mut Ebpf, btf: &Btf) -> Result<(), ProbeError> {
-    let program: &mut Iter = program_mut(ebpf, RESOLVER)?;
-    program.load("task", btf).map_err(|error| load_error(RESOLVER, &error))
 }
 
 pub(super) fn program_mut<'a, P>(ebpf: &'a mut Ebpf, name: &str) -> Result<&'a mut P, ProbeError>

@@ -25,6 +25,7 @@ mod release;
 mod resolve;
 mod targets;
 mod threads;
+mod verify;
 
 use std::{
     collections::{BTreeMap, BTreeSet},

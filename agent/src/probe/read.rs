@@ -6,9 +6,9 @@ use std::{
 };
 
 use agent_ebpf::{
-    Counter, Directory as DirectoryValue, ENDPOINTS, Endpoint, FLAG_FILE, FLAG_MSG_ZEROCOPY, FLAG_REFUSED, FLAG_TLS,
-    FileBytes, FileCounts, FileKey, FileValue, InodeKey, LISTENER_WORDS, PORTS_PER_WORD, RESULTS_PER_SYSCALL,
-    SIZE_BUCKETS, Syscall, Tally, TransferKey, TransferValue, counter_index, other_index, result_index,
+    Counter, Directory as DirectoryValue, ENDS, Endpoint, FLAG_FILE, FLAG_MSG_ZEROCOPY, FLAG_REFUSED, FLAG_TLS,
+    FileBytes, FileCounts, FileKey, FileValue, InodeKey, LISTENER_WORDS, PORTS_PER_WORD, RESULTS, SIZE_BUCKETS,
+    Syscall, Tally, TransferKey, TransferValue, call_index, counter_index, ends_index,
 };
 use aya::{
     Ebpf, Pod,
@@ -27,9 +27,6 @@ use super::{
     threads,
 };
 use crate::snapshot::{CallResult, File, OtherTransfer, Snapshot, Transfer, TransferId};
-
-#[allow(clippy::cast_possible_truncation)] // 21 calls
-const RESULTS_PER_TARGET: u32 = Syscall::ALL.len() as u32 * RESULTS_PER_SYSCALL;
 
 fn failed(name: &str, error: &MapError) -> ProbeError {
     ProbeError::from_bpf(format!("read the map {name}"), error)
@@ -144,13 +141,13 @@ pub(super) fn other(ebpf: &Ebpf, slot: u16) -> Result<Vec<OtherTransfer>, ProbeE
     if !full {
         return Ok(Vec::new());
     }
-    let mut read = Vec::with_capacity(ENDPOINTS);
-    for syscall in Syscall::ALL {
+    let mut read = Vec::new();
+    for_each_call(ebpf, NAME, slot, |syscall, values: &[[Tally; ENDS]]| {
         for source in Endpoint::ALL {
             for sink in Endpoint::ALL {
-                let index = other_index(u32::from(slot), syscall as u8, source as u8, sink as u8);
                 let mut tally = Tally::default();
-                for value in per_cpu::<Tally>(ebpf, NAME, index)? {
+                for value in values {
+                    let value = value[ends_index(source as u8, sink as u8)];
                     tally.calls += value.calls;
                     tally.bytes += value.bytes;
                 }
@@ -159,25 +156,38 @@ pub(super) fn other(ebpf: &Ebpf, slot: u16) -> Result<Vec<OtherTransfer>, ProbeE
                 }
             }
         }
-    }
+    })?;
     Ok(read)
 }
 
 fn results(ebpf: &Ebpf, slot: u16) -> Result<Vec<CallResult>, ProbeError> {
-    let first = result_index(u32::from(slot), 0, 0);
     let mut read = Vec::new();
-    for_each_from(ebpf, "RESULTS", first, RESULTS_PER_TARGET, |index, values: &[u64]| {
-        let calls: u64 = values.iter().sum();
-        let Some(index) = index.checked_sub(first).filter(|index| calls > 0 && *index < RESULTS_PER_TARGET) else {
-            return;
-        };
-        let syscall = u8::try_from(index / RESULTS_PER_SYSCALL).ok().and_then(Syscall::from_u8);
-        if let Some(syscall) = syscall {
-            read.push(CallResult { syscall, result: index % RESULTS_PER_SYSCALL, calls });
+    for_each_call(ebpf, "RESULTS", slot, |syscall, values: &[[u64; RESULTS]]| {
+        for (index, result) in (0..RESULTS).zip(0u32..) {
+            let calls: u64 = values.iter().map(|value| value[index]).sum();
+            if calls > 0 {
+                read.push(CallResult { syscall, result, calls });
+            }
         }
     })?;
-    read.sort_by_key(|result| (result.syscall, result.result));
     Ok(read)
+}
+
+/// Calls `visit` with what an array has for each call of a target, in their order.
+fn for_each_call<V: Pod>(
+    ebpf: &Ebpf,
+    name: &'static str,
+    slot: u16,
+    mut visit: impl FnMut(Syscall, &[V]),
+) -> Result<(), ProbeError> {
+    let first = call_index(u32::from(slot), 0);
+    let count = u32::try_from(Syscall::ALL.len()).unwrap_or(0);
+    for_each_from(ebpf, name, first, count, |index, values: &[V]| {
+        let code = index.checked_sub(first).and_then(|code| u8::try_from(code).ok());
+        if let Some(syscall) = code.and_then(Syscall::from_u8) {
+            visit(syscall, values);
+        }
+    })
 }
 
 /// Entries are counted by reading the keys: the kernel keeps no number of them.

@@ -1,8 +1,8 @@
 //! Letting a process go: its entries leave the maps, and its slot is free for another.
 
 use agent_ebpf::{
-    COUNTERS, FileCounts, FileKey, FileValue, LISTENER_WORDS, OTHER_PER_TARGET, PORTS_PER_WORD, RESULTS_PER_SYSCALL,
-    SIZE_BUCKETS, Tally, TransferKey, TransferValue, syscall::SYSCALLS,
+    COUNTERS, ENDS, FileCounts, FileKey, FileValue, LISTENER_WORDS, PORTS_PER_WORD, RESULTS, SIZE_BUCKETS, Tally,
+    TransferKey, TransferValue, syscall::SYSCALLS,
 };
 use aya::{
     Ebpf, Pod,
@@ -32,9 +32,9 @@ pub(super) fn clear(ebpf: &mut Ebpf, slot: u16, parts: Parts) -> Result<(), Prob
     }
     clear_transfers(ebpf, &transfers)?;
     clear_files(ebpf, &files)?;
-    let results = u32::try_from(SYSCALLS).unwrap_or(0) * RESULTS_PER_SYSCALL;
-    zero(ebpf, "TRANSFERS_OTHER", Tally::default(), target * OTHER_PER_TARGET, OTHER_PER_TARGET)?;
-    zero(ebpf, "RESULTS", 0u64, target * results, results)?;
+    let calls = u32::try_from(SYSCALLS).unwrap_or(0);
+    zero(ebpf, "TRANSFERS_OTHER", [Tally::default(); ENDS], target * calls, calls)?;
+    zero(ebpf, "RESULTS", [0u64; RESULTS], target * calls, calls)?;
     zero(ebpf, "FILES_OTHER", FileCounts::default(), target, 1)?;
     zero(ebpf, "COUNTERS", 0u64, target * COUNTERS, COUNTERS)?;
     let mut listeners: Array<_, [u8; PORTS_PER_WORD]> = map_mut(ebpf, "LISTENERS")?;

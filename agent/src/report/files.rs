@@ -127,7 +127,12 @@ impl Tally {
         }
         files.extend(overflow(parts));
         files.sort_by_key(|f| std::cmp::Reverse(f.zero_copy_read_bytes + f.copied_read_bytes + f.written_bytes));
+        // What has grown, by halves, keeps no more than it takes.
+        if self.sums.len() < self.sums.capacity() / 5 * 4 {
+            self.sums.shrink_to_fit();
+        }
         topics.clear();
+        topics.reserve_exact(self.sums.len());
         topics.extend(self.sums.iter().filter(|sum| sum.used).map(|sum| sum.topic(fills.counted)));
         topics.sort_unstable_by(|a, b| {
             let bytes = |t: &Topic| t.zero_copy_read_bytes + t.copied_read_bytes + t.written_bytes;

@@ -8,6 +8,8 @@
 pub mod pages;
 pub mod scanner;
 
+use std::sync::Arc;
+
 pub use scanner::Scanner;
 use serde::Serialize;
 
@@ -16,6 +18,8 @@ use serde::Serialize;
 pub struct Residency {
     /// Whether every log directory was looked through to its end.
     pub complete: bool,
+    /// When the look ended, in seconds since 1970.
+    pub at_unix_seconds: u64,
     /// Partitions, in the order of their names.
     pub partitions: Vec<Partition>,
     /// Directories and segments that could not be looked at, but for those that vanished meanwhile.
@@ -28,7 +32,7 @@ pub struct Residency {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Partition {
     /// Topic.
-    pub topic: String,
+    pub topic: Arc<str>,
     /// Partition.
     pub partition: u32,
     /// Segments.
@@ -71,8 +75,8 @@ impl Residency {
 
     /// Partitions of a topic, or one of them.
     pub fn of<'a>(&'a self, topic: &'a str, partition: Option<u32>) -> impl Iterator<Item = &'a Partition> {
-        let first = self.partitions.partition_point(|of| of.topic.as_str() < topic);
-        let same = self.partitions[first..].iter().take_while(move |of| of.topic == topic);
+        let first = self.partitions.partition_point(|of| *of.topic < *topic);
+        let same = self.partitions[first..].iter().take_while(move |of| *of.topic == *topic);
         same.filter(move |of| partition.is_none_or(|partition| of.partition == partition))
     }
 }

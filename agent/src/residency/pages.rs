@@ -34,12 +34,11 @@ const AT_A_TIME: u64 = 1 << 30;
 /// Whether the kernel has `cachestat`, as far as is known.
 static HAS_CACHESTAT: AtomicBool = AtomicBool::new(true);
 
-/// Bytes of a file that are in memory, in whole pages but for what lies behind its end.
+/// Bytes of a file of this size that are in memory, in whole pages but for what lies behind its end.
 ///
 /// # Errors
 /// What the kernel said.
-pub fn resident_bytes(file: &File) -> io::Result<u64> {
-    let size = file.metadata()?.len();
+pub fn resident_bytes(file: &File, size: u64) -> io::Result<u64> {
     if HAS_CACHESTAT.load(Ordering::Relaxed) {
         match by_cachestat(file) {
             // A seccomp filter of before 2023 answers for a call that it does not know.
@@ -135,13 +134,13 @@ mod tests {
             }
         }
         file.read_exact_at(&mut [0], 4096).unwrap();
-        assert!(resident_bytes(&file).unwrap() >= 4096);
+        assert!(resident_bytes(&file, size).unwrap() >= 4096);
     }
 
     #[test]
     fn an_empty_file_has_nothing_in_memory() {
         let file = tempfile::tempfile().unwrap();
-        assert_eq!(resident_bytes(&file).unwrap(), 0);
+        assert_eq!(resident_bytes(&file, 0).unwrap(), 0);
         assert_eq!(by_mincore(&file, 0).unwrap(), 0);
     }
 }

@@ -2,15 +2,19 @@
 //! breath.
 
 use std::{
-    collections::BTreeMap,
+    collections::BTreeSet,
     fs::File,
     io,
     os::fd::OwnedFd,
     path::Path,
-    time::{Duration, Instant},
+    sync::Arc,
+    time::{Duration, Instant, SystemTime},
 };
 
-use rustix::fs::{Dir, DirEntry, Mode, OFlags, openat};
+use rustix::{
+    fs::{Dir, DirEntry, Mode, OFlags, openat},
+    time::{ClockId, clock_gettime},
+};
 
 use super::{Partition, Residency, pages::resident_bytes};
 use crate::{
@@ -20,31 +24,27 @@ use crate::{
 };
 
 /// A directory whose names are being read.
-struct Reading {
-    fd: OwnedFd,
-    names: Dir,
-}
+struct Reading(Dir);
 
 impl Reading {
     fn new(fd: OwnedFd) -> io::Result<Self> {
-        Ok(Self { names: Dir::read_from(&fd)?, fd })
+        Ok(Self(Dir::new(fd)?))
     }
 
     /// The next name; `None` at the end, also where the rest can't be read.
     fn next(&mut self) -> Option<DirEntry> {
-        self.names.read()?.ok()
+        self.0.read()?.ok()
     }
 
     /// Opens what is called so in it. A link leads nowhere, and a FIFO keeps nobody waiting.
     fn open(&self, name: &DirEntry, flags: OFlags) -> io::Result<OwnedFd> {
         let flags = flags | OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NOFOLLOW | OFlags::NONBLOCK;
-        Ok(openat(&self.fd, name.file_name(), flags, Mode::empty())?)
+        Ok(openat(self.0.fd()?, name.file_name(), flags, Mode::empty())?)
     }
 }
 
 /// The partition that is being looked at.
 struct Current {
-    key: TopicPartition,
     directory: Reading,
     sum: Partition,
     /// Name, size and bytes in memory of the segment with the highest offset so far: names have equal lengths.
@@ -59,8 +59,13 @@ pub struct Scanner {
     next_dir: usize,
     log_dir: Option<Reading>,
     current: Option<Current>,
-    found: BTreeMap<TopicPartition, Partition>,
+    found: Vec<Partition>,
+    /// Partitions found the last time.
+    expected: usize,
+    /// Topics, each name once.
+    topics: BTreeSet<Arc<str>>,
     unreadable: u64,
+    spent: Duration,
 }
 
 /// Partitions that are kept apart, at most.
@@ -83,25 +88,34 @@ impl Scanner {
             next_dir: 0,
             log_dir: None,
             current: None,
-            found: BTreeMap::new(),
+            found: Vec::new(),
+            expected: 0,
+            topics: BTreeSet::new(),
             unreadable: 0,
+            spent: Duration::ZERO,
         })
     }
 
     /// Goes on for so long, and for a hundred names at least; what was found, once everything was looked at. Then it begins
     /// again.
     pub fn step(&mut self, time: Duration) -> Option<Residency> {
-        let started = Instant::now();
-        loop {
-            for _ in 0..NAMES {
-                if !self.advance() {
-                    return Some(self.take(true));
-                }
+        let (started, before) = (Instant::now(), processor_time());
+        let at_end = loop {
+            if (0..NAMES).any(|_| !self.advance()) {
+                break true;
             }
             if started.elapsed() >= time {
-                return None;
+                break false;
             }
-        }
+        };
+        self.spent += processor_time().saturating_sub(before);
+        at_end.then(|| self.take(true))
+    }
+
+    /// Processor time that the looks have taken so far, until all that there was had been looked at for the last time.
+    /// Counts anew from then on.
+    pub fn take_spent(&mut self) -> Duration {
+        std::mem::take(&mut self.spent)
     }
 
     /// Goes on until everything was looked at, for so long at most: what was found until then.
@@ -113,9 +127,23 @@ impl Scanner {
     fn take(&mut self, complete: bool) -> Residency {
         self.end_partition();
         (self.next_dir, self.log_dir) = (0, None);
+        let mut partitions = std::mem::take(&mut self.found);
+        partitions.sort_unstable_by(|a, b| (&a.topic, a.partition).cmp(&(&b.topic, b.partition)));
+        // One that lies in several log directories, as while it is moved.
+        partitions.dedup_by(|next, sum| {
+            let is_same = (&next.topic, next.partition) == (&sum.topic, sum.partition);
+            if is_same {
+                sum.add(next);
+            }
+            is_same
+        });
+        partitions.shrink_to_fit();
+        self.expected = partitions.len();
+        self.topics.retain(|topic| Arc::strong_count(topic) > 1);
         Residency {
             complete,
-            partitions: std::mem::take(&mut self.found).into_values().collect(),
+            at_unix_seconds: SystemTime::UNIX_EPOCH.elapsed().map_or(0, |since| since.as_secs()),
+            partitions,
             unreadable: std::mem::take(&mut self.unreadable),
             skipped: self.skipped.clone(),
         }
@@ -134,7 +162,7 @@ impl Scanner {
         } else if let Some(log_dir) = &mut self.log_dir {
             match log_dir.next() {
                 Some(name) => {
-                    let began = begin_partition(log_dir, &name);
+                    let began = begin_partition(log_dir, &name, &mut self.topics);
                     if let Some(current) = self.note(began) {
                         self.current = current;
                     }
@@ -162,13 +190,15 @@ impl Scanner {
     }
 
     fn end_partition(&mut self) {
-        let Some(Current { key, mut sum, active, .. }) = self.current.take() else { return };
+        let Some(Current { mut sum, active, .. }) = self.current.take() else { return };
         if let Some((_, bytes, resident)) = active {
             (sum.active_bytes, sum.active_resident_bytes) = (bytes, resident);
         }
-        if self.found.len() < MOST_PARTITIONS || self.found.contains_key(&key) {
-            (sum.topic, sum.partition) = (key.topic.clone(), key.partition);
-            self.found.entry(key).and_modify(|found| found.add(&sum)).or_insert(sum);
+        if self.found.len() < MOST_PARTITIONS {
+            if self.found.is_empty() {
+                self.found.reserve_exact(self.expected);
+            }
+            self.found.push(sum);
         } else {
             self.unreadable += 1;
         }
@@ -176,7 +206,7 @@ impl Scanner {
 }
 
 /// `None` for what is no partition's directory, or one that is being deleted or moved.
-fn begin_partition(log_dir: &Reading, name: &DirEntry) -> io::Result<Option<Current>> {
+fn begin_partition(log_dir: &Reading, name: &DirEntry, topics: &mut BTreeSet<Arc<str>>) -> io::Result<Option<Current>> {
     let text = name.file_name().to_str().unwrap_or_default();
     let Some(key) =
         TopicPartition::from_directory(text).filter(|key| format!("{}-{}", key.topic, key.partition) == text)
@@ -184,7 +214,18 @@ fn begin_partition(log_dir: &Reading, name: &DirEntry) -> io::Result<Option<Curr
         return Ok(None);
     };
     let directory = Reading::new(log_dir.open(name, OFlags::DIRECTORY)?)?;
-    Ok(Some(Current { key, directory, sum: Partition::default(), active: None }))
+    let topic = topics.get(key.topic.as_str()).cloned().unwrap_or_else(|| {
+        let topic: Arc<str> = key.topic.into();
+        topics.insert(Arc::clone(&topic));
+        topic
+    });
+    let sum = Partition { topic, partition: key.partition, ..Partition::default() };
+    Ok(Some(Current { directory, sum, active: None }))
+}
+
+/// Of this thread, since it began.
+fn processor_time() -> Duration {
+    clock_gettime(ClockId::ThreadCPUTime).try_into().unwrap_or_default()
 }
 
 fn look_at_segment(current: &mut Current, name: &DirEntry) -> io::Result<()> {
@@ -197,7 +238,7 @@ fn look_at_segment(current: &mut Current, name: &DirEntry) -> io::Result<()> {
     if !metadata.is_file() {
         return Err(io::Error::other("a segment is no file"));
     }
-    let (bytes, resident) = (metadata.len(), resident_bytes(&file)?);
+    let (bytes, resident) = (metadata.len(), resident_bytes(&file, metadata.len())?);
     current.sum.segments += 1;
     let this = (text.as_bytes().to_vec(), bytes, resident);
     let older = match &mut current.active {
@@ -336,8 +377,9 @@ mod tests {
         };
         assert_eq!((found.partitions.len(), found.skipped.as_slice()), (50, &["/b".to_owned()][..]));
         assert!(steps > 1, "{steps}");
+        assert!(scanner.take_spent() > Duration::ZERO);
         // The next round finds the same.
-        assert_eq!(scanner.step(Duration::from_secs(60)), Some(found));
+        assert_eq!(scanner.step(Duration::from_secs(60)).unwrap().partitions, found.partitions);
         // In no time not all is found, and that is said.
         let some = logs.scanner(&[("/a", false)]).finish(Duration::ZERO);
         assert!(!some.complete && some.partitions.len() < 50, "{some:?}");

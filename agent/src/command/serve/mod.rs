@@ -110,6 +110,7 @@ async fn run_service(arguments: Vec<OsString>, settings: Settings, lost: Lost) -
     let attach = started.elapsed();
     // The kernel's types took some fifty megabytes while they were read.
     memory::give_back();
+    memory::give_back_code();
     tracing::info!(leg = %probe.leg(), reason = probe.reason(), milliseconds = attach.as_millis(), "attached");
     let fleet = Arc::new(Mutex::new(Fleet::new(probe, PathBuf::from(PROC), limits(options))));
     let stats = Arc::new(Stats::new(lost));

@@ -126,6 +126,8 @@ metrics! {
         "Bytes of a topic-partition's log.";
     TOPIC_LOG_RESIDENT: Gauge "zctrace_topic_log_resident_bytes" ["target" "topic" "partition"]
         "Of these, bytes in memory.";
+    LOG_LOOKED_AT: Gauge "zctrace_log_residency_timestamp_seconds" ["target"]
+        "When it was last seen how much of the logs is in memory: the more segments there are, the less often.";
     ADVICE: Gauge "zctrace_advice" ["target" "id"]
         "1 for each thing that could be better, by the word that the report's advice has for it.";
     HOST_MEMORY: Gauge "zctrace_host_memory_bytes" ["kind"]

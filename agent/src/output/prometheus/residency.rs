@@ -31,6 +31,10 @@ pub(super) fn render(text: &mut Text<'_>, views: &[&View]) {
             }
         }
     }
+    text.begin(&metrics::LOG_LOOKED_AT);
+    for (view, residency) in residencies(views) {
+        text.count(&metrics::LOG_LOOKED_AT, &[&view.name], residency.at_unix_seconds);
+    }
 }
 
 fn residencies<'a>(views: &'a [&View]) -> impl Iterator<Item = (&'a View, &'a Residency)> {

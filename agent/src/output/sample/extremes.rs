@@ -237,7 +237,7 @@ pub(in crate::output) fn hostile() -> Report {
         machine.log_dirs[0].source = Some(EVIL.to_owned());
         machine.log_dirs[0].block[0].name = EVIL.to_owned();
     }
-    let evil = |of: &mut Residency| (of.partitions[0].topic, of.skipped) = (EVIL.to_owned(), vec![EVIL.to_owned()]);
+    let evil = |of: &mut Residency| (of.partitions[0].topic, of.skipped) = (EVIL.into(), vec![EVIL.to_owned()]);
     report.residency = report.residency.map(|of| {
         Arc::new({
             let mut of = Residency::clone(&of);

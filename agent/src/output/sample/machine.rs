@@ -7,7 +7,7 @@ pub(in crate::output) fn residency() -> Residency {
     let partition =
         |topic: &str, segments, [active_bytes, active_resident_bytes, older_bytes, older_resident_bytes]: [u64; 4]| {
             Partition {
-                topic: topic.to_owned(),
+                topic: topic.into(),
                 partition: 0,
                 segments,
                 active_bytes,
@@ -18,6 +18,7 @@ pub(in crate::output) fn residency() -> Residency {
         };
     Residency {
         complete: false,
+        at_unix_seconds: 1_767_225_600,
         partitions: vec![
             partition("clicks", 1, [1_048_576, 1_048_576, 0, 0]),
             partition("orders", 3, [524_288_000, 524_288_000, 2_147_483_648, 104_857_600]),

@@ -1,5 +1,7 @@
 //! How much of the logs is in memory.
 
+use std::time::{Duration, UNIX_EPOCH};
+
 use super::{bullets, title};
 use crate::{
     output::{
@@ -17,7 +19,9 @@ const PARTITIONS: usize = 10;
 
 pub(super) fn section(report: &Report, style: &Style) -> String {
     let Some(residency) = &report.residency else { return String::new() };
-    let heading = title("Logs in memory", "at the end of the window, largest first", style);
+    let at = UNIX_EPOCH + Duration::from_secs(residency.at_unix_seconds);
+    let heading =
+        title("Logs in memory", &format!("at {}, largest first", humantime::format_rfc3339_seconds(at)), style);
     let mut text = heading + &bullets(sentences(residency, style).iter().map(String::as_str), style);
     let mut partitions: Vec<&Partition> = residency.partitions.iter().collect();
     partitions.sort_by_key(|partition| std::cmp::Reverse(partition.bytes().0));

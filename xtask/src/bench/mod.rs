@@ -15,7 +15,10 @@ mod serve;
 mod table;
 mod tool;
 
+use anyhow::Context as _;
 use clap::Subcommand;
+
+use crate::build;
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Options {
@@ -36,6 +39,17 @@ enum Bench {
     Scale(scale::Options),
     /// What a scrape, memory, idling and attaching of `zctrace serve` cost
     Serve(serve::Options),
+}
+
+/// The benchmarks in short, for the tests: what they need is there and they come to an end; nothing is said of times.
+///
+/// # Errors
+/// What does not work.
+pub(crate) fn smoke() -> anyhow::Result<()> {
+    let built = build::debug(&[("zctrace", "zctrace"), ("testkit", "bench-worker")])?;
+    let path = |name: &str| built.get(name).with_context(|| format!("{name} was not built"));
+    broker::smoke(path("zctrace")?)?;
+    scale::smoke(path("zctrace")?, path("bench-worker")?)
 }
 
 pub(crate) fn run(options: &Options) -> anyhow::Result<()> {

@@ -9,7 +9,7 @@ use super::{
     tally::{Tally, cargo_test},
 };
 use crate::{
-    bpf, cached,
+    bench, bpf, cached,
     command::{install, quietly, root, run},
     kernels,
 };
@@ -43,6 +43,7 @@ pub(super) fn steps(quick: bool) -> Vec<Step> {
         step("dashboards by Grafana's types, compose by its schema", dashboards::types),
         step("dashboards on bad days, by Prometheus", dashboards::bad_days),
         step("dashboards on a real broker, by Prometheus", dashboards::chain),
+        step("benchmarks of a broker and of scale, in short", benchmarks),
         step("documentation", documentation),
         step("licences and sources of dependencies", licences),
     ]
@@ -89,6 +90,11 @@ fn tests() -> anyhow::Result<Tally> {
 fn inside_a_kernel() -> anyhow::Result<Tally> {
     let (passed, failed) = kernels::fast()?;
     Ok(Tally { passed, failed })
+}
+
+fn benchmarks() -> anyhow::Result<Tally> {
+    bench::smoke()?;
+    Ok(Tally::ONE)
 }
 
 fn documentation() -> anyhow::Result<Tally> {

@@ -8,6 +8,8 @@ mod reading;
 mod result;
 mod setup;
 
+use std::path::Path;
+
 use anyhow::{Context as _, ensure};
 use reading::{Accounted, Reading, Stand};
 use setup::Setup;
@@ -65,20 +67,42 @@ struct Found {
     samples: Vec<Sample>,
     /// The kernel's account of the programs, in readings of their own.
     accounted: Vec<(usize, Setup, Accounted)>,
-    /// What is not possible here.
-    absent: Vec<String>,
 }
 
 pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
-    let keep = Keep { no_save: options.keep.no_save || !options.only.is_empty() };
-    save::finish(&result::record(&measure(options)?), keep, result::draw)
-}
-
-fn measure(options: &Options) -> anyhow::Result<Found> {
+    let setups: Vec<Setup> = Setup::ALL
+        .into_iter()
+        .filter(|setup| {
+            options.only.is_empty() || setup.is_baseline() || options.only.iter().any(|only| only == setup.key())
+        })
+        .collect();
+    ensure!(setups.len() > 2, "--only names none of the set-ups");
     install(&["bpftrace", "strace", "util-linux"])?;
     hooks::mount_tracefs()?;
     let built = build::release(&[("zctrace", "zctrace")], &[])?;
     let zctrace = built.get("zctrace").context("zctrace was not built")?;
+    let keep = Keep { no_save: options.keep.no_save || !options.only.is_empty() };
+    save::finish(&result::record(&measure(options, &setups, zctrace)?), keep, result::draw)
+}
+
+/// A few readings of a few bytes with a program that need not be fast: that it all works, not what it costs.
+pub(crate) fn smoke(zctrace: &Path) -> anyhow::Result<()> {
+    // bpftrace would bring half of a compiler.
+    let setups = Setup::ALL.into_iter().filter(|setup| *setup != Setup::Bpftrace).collect::<Vec<_>>();
+    let options = Options { rounds: 3, megabytes: 20, warm_up: 1, ..Options::default() };
+    let found = measure(&options, &setups, zctrace)?;
+    let record = result::record(&found);
+    let dir = tempfile::tempdir()?;
+    result::draw(&record, dir.path())?;
+    for setup in setups {
+        let rows = record.measures.iter().filter(|measure| measure.row == setup.title()).count();
+        ensure!(rows >= 2 * LISTENERS.len(), "{} was measured {rows} times", setup.title());
+    }
+    ensure!(found.accounted.iter().all(|(.., it)| it.programs.iter().any(|ran| ran.runs > 100.0)), "no program ran");
+    Ok(())
+}
+
+fn measure(options: &Options, setups: &[Setup], zctrace: &Path) -> anyhow::Result<Found> {
     let cpu = pin::last()?;
     let mut stand = Stand::start(zctrace, cpu, options.megabytes)?;
     // The broker keeps the last processor for itself, where there are two.
@@ -91,13 +115,6 @@ fn measure(options: &Options) -> anyhow::Result<Found> {
             eprintln!("warming up: {name} {:.4} s for each GB", reading.per_gb());
         }
     }
-    let setups: Vec<Setup> = Setup::ALL
-        .into_iter()
-        .filter(|setup| {
-            options.only.is_empty() || setup.is_baseline() || options.only.contains(&setup.key().to_owned())
-        })
-        .collect();
-    ensure!(setups.len() > 2, "--only names none of the set-ups");
     for round in 0..options.rounds {
         let turn: Vec<(usize, Setup)> = setups
             .iter()

@@ -50,9 +50,27 @@ struct Measured {
 }
 
 pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
+    let built = build::release(&[("zctrace", "zctrace"), ("testkit", "bench-worker")], &[])?;
+    let path = |name: &str| built.get(name).with_context(|| format!("{name} was not built"));
     let points: Vec<Point> = Axis::ALL.into_iter().flat_map(Axis::points).collect();
-    let found = measure(&points, options.rounds)?;
+    let found = measure(&points, options.rounds, path("zctrace")?, path("bench-worker")?)?;
     save::finish(&result::record(options.rounds, &points, &found), options.keep, result::draw)
+}
+
+/// The smallest and the largest sizes once, with programs that need not be fast: that it all works, not what it costs.
+pub(crate) fn smoke(zctrace: &Path, worker: &Path) -> anyhow::Result<()> {
+    let ends = |axis: Axis| {
+        let points: Vec<Point> = axis.points().collect();
+        points.first().copied().into_iter().chain(points.last().copied())
+    };
+    let points: Vec<Point> = Axis::ALL.into_iter().flat_map(ends).collect();
+    let found = measure(&points, 1, zctrace, worker)?;
+    for (point, measured) in points.iter().zip(&found) {
+        ensure!(measured.added.len() == 1, "{} was measured {} times", point.row(), measured.added.len());
+        ensure!(measured.program.is_some(), "no program ran for {}", point.row());
+    }
+    let dir = tempfile::tempdir()?;
+    result::draw(&result::record(1, &points, &found), dir.path()).map(drop)
 }
 
 /// zctrace at a point, until this is dropped.
@@ -70,10 +88,7 @@ struct Bench<'a> {
     others: Vec<Worker>,
 }
 
-fn measure(points: &[Point], rounds: u64) -> anyhow::Result<Vec<Measured>> {
-    let built = build::release(&[("zctrace", "zctrace"), ("testkit", "bench-worker")], &[])?;
-    let path = |name: &str| built.get(name).with_context(|| format!("{name} was not built"));
-    let (zctrace, program) = (path("zctrace")?, path("bench-worker")?);
+fn measure(points: &[Point], rounds: u64, zctrace: &Path, program: &Path) -> anyhow::Result<Vec<Measured>> {
     let cpu = pin::last()?;
     let _here = Pinned::to(0)?;
     let dir = tempfile::tempdir()?;

@@ -20,6 +20,8 @@ pub struct Features {
     pub fetch: u32,
     /// [`KFUNC_PREEMPT_DISABLE`] (Linux 6.10) makes a preemptible hook [exclusive](Self::exclusive).
     pub disable_preemption: u32,
+    /// The program runs at the returns of functions, whose registers are its context, not at tracepoints.
+    pub return_probe: u32,
     /// Pages that come into the page cache are counted, and told by whose sockets they were for.
     pub page_cache: u32,
     /// Asked for: how long calls take.

@@ -16,6 +16,7 @@ use aya_ebpf::{
 };
 use program::{
     call::Call,
+    context,
     exit::on_exit,
     fills, latency,
     maps::{OTHER_PROGRAMS, PROGRAMS},
@@ -32,15 +33,12 @@ fn raw_sys_exit(ctx: BtfTracePointContext) -> i32 {
     0
 }
 
-/// Leg `tracepoint`: one program on each `syscalls:sys_exit_<name>`. Their records hold the result at offset 16
-/// (`/sys/kernel/tracing/events/syscalls/sys_exit_read/format`) and no arguments.
+/// Legs `tracepoint`, one program on each `syscalls:sys_exit_<name>`, and `kprobe-multi`, at the returns of the functions that
+/// are the calls. Neither context holds the call's arguments.
 #[tracepoint]
 #[inline(always)]
 fn tracepoint_sys_exit(ctx: TracePointContext) -> u32 {
-    const RESULT: usize = 16;
-    // SAFETY: the verifier checks the read of the tracepoint's record.
-    let ret = unsafe { *ctx.as_ptr().cast::<u8>().add(RESULT).cast::<i64>() };
-    on_exit(ret, task::saved_registers);
+    on_exit(context::result(ctx.as_ptr().cast()), task::saved_registers);
     0
 }
 
@@ -53,15 +51,15 @@ fn raw_sys_enter(ctx: BtfTracePointContext) -> i32 {
     0
 }
 
-/// Leg `tracepoint`, durations: one program on each `syscalls:sys_enter_<name>`. Their records hold the call's number at offset
-/// 8 (`/sys/kernel/tracing/events/syscalls/sys_enter_read/format`).
+/// Legs `tracepoint` and `kprobe-multi`, durations: one program on each `syscalls:sys_enter_<name>`, or at the beginning of the
+/// functions that are the calls.
 #[tracepoint]
 #[inline(always)]
 fn tracepoint_sys_enter(ctx: TracePointContext) -> u32 {
-    const NUMBER: usize = 8;
-    // SAFETY: the verifier checks the read of the tracepoint's record.
-    let number = unsafe { *ctx.as_ptr().cast::<u8>().add(NUMBER).cast::<u32>() };
-    latency::on_enter(|_| latency::native(number));
+    latency::on_enter(|task| match context::number(ctx.as_ptr().cast()) {
+        Some(number) => latency::native(number),
+        None => Call::decode(task, task::saved_registers()).code,
+    });
     0
 }
 

@@ -9,6 +9,8 @@
 pub struct Offsets {
     pub pt_regs_nr: u32,
     pub pt_regs_args: [u32; 4],
+    /// Where a function's result is when it returns.
+    pub pt_regs_result: u32,
     /// Where i386 calls keep theirs: ebx, ecx, edx, esi.
     pub pt_regs_compat_args: [u32; 4],
     /// `task_struct.thread_info.status` and its `TS_COMPAT` bit; a zero bit: this architecture tells another way.

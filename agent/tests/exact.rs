@@ -16,7 +16,7 @@ use zctrace::{
 };
 
 /// The legs to test: those that `ZCTRACE_TEST_LEGS` names (`raw,fexit`), or `raw`, `tracepoint` and, where the kernel can be
-/// hooked so, `fexit`.
+/// hooked so, `fexit` and `kprobe-multi`.
 static LEGS: LazyLock<Vec<LegChoice>> = LazyLock::new(|| {
     if let Ok(names) = std::env::var("ZCTRACE_TEST_LEGS") {
         let leg =
@@ -24,9 +24,11 @@ static LEGS: LazyLock<Vec<LegChoice>> = LazyLock::new(|| {
         return names.split(',').map(|name| leg(name).choice()).collect();
     }
     let mut legs = vec![LegChoice::Raw, LegChoice::Tracepoint];
-    match Probe::attach(LegChoice::Fexit, Capacity::default()) {
-        Ok(_) => legs.push(LegChoice::Fexit),
-        Err(refusal) => eprintln!("the leg fexit can't be tested on this kernel: {refusal}"),
+    for leg in [Leg::Fexit, Leg::KprobeMulti] {
+        match Probe::attach(leg.choice(), Capacity::default()) {
+            Ok(_) => legs.push(leg.choice()),
+            Err(refusal) => eprintln!("the leg {leg} can't be tested on this kernel: {refusal}"),
+        }
     }
     legs
 });
@@ -388,7 +390,7 @@ fn the_32_bit_table() {
         assert!(snapshot.counter(Counter::Compat) > 10);
     }
     // The kernel's system-call tracepoints leave 32-bit calls out (ARCH_TRACE_IGNORE_COMPAT_SYSCALLS), and other functions
-    // than those that `fexit` hooks answer them: these legs see none of them, and take none for another call.
+    // than those that `fexit` and `kprobe-multi` hook answer them: these legs see none of them, and take none for another call.
     let _alone = alone();
     for leg in native {
         let (_, snapshot) = watch(Plan::Compat, leg);

@@ -3,6 +3,7 @@
 pub(crate) mod account;
 pub(crate) mod call;
 pub(crate) mod clients;
+pub(crate) mod context;
 pub(crate) mod counter;
 pub(crate) mod exit;
 pub(crate) mod fills;

@@ -78,8 +78,8 @@ fn is_possible(leg: Leg) -> bool {
     match Probe::attach(leg.choice(), Capacity::default()) {
         Ok(_) => true,
         Err(ProbeError::NoLeg(_) | ProbeError::NoTracefs | ProbeError::NoTrampoline { .. }) => false,
-        // Lockdown forbids trampolines alone.
-        Err(ProbeError::NotPermitted { .. }) => leg != Leg::Fexit,
+        // Lockdown forbids functions' hooks alone.
+        Err(ProbeError::NotPermitted { .. }) => !leg.hooks_functions(),
         Err(_) => true,
     }
 }

@@ -14,6 +14,7 @@ use super::{
     btf::Kind,
     error::{errno, missing},
     kernel::{has_tracepoint, syscall_function},
+    kprobe_multi::{KprobeMulti, Moment},
     load::{load_error, map_mut, program_mut},
     verify::{Hook, Wanted},
 };
@@ -30,6 +31,8 @@ pub(super) fn program(leg: Leg, layout: &Layout) -> Option<Wanted> {
             let first = groups(layout).0.first()?.first()?.clone();
             Some(Wanted { program: FEXIT, hook: Hook::FunctionEnd(first) })
         }
+        // Its link loads it.
+        Leg::KprobeMulti => None,
     }
 }
 
@@ -41,13 +44,33 @@ pub(super) fn begin(ebpf: &mut Ebpf, layout: &Layout, btf: &Btf, leg: Leg) -> Re
     stub.unload().map_err(|error| load_error(FEXIT, &error))
 }
 
-/// Attaches the program that [`program`] names, which is loaded; returns what is to be said of it, as the rest of a sentence.
-pub(super) fn attach(ebpf: &mut Ebpf, layout: &Layout, btf: &Btf, leg: Leg) -> Result<String, ProbeError> {
-    match leg {
-        Leg::Raw => raw(ebpf).map(|()| String::new()),
-        Leg::Tracepoint => tracepoint(ebpf).map(|missing| note(&missing)),
-        Leg::Fexit => fexit(ebpf, layout, btf).map(|missing| note(&missing)),
-    }
+/// Attaches the program that [`program`] names, which is loaded; returns what is to be said of it, as the rest of a sentence,
+/// and links that are not aya's.
+///
+/// `object` is what `ebpf` was made of.
+pub(super) fn attach(
+    ebpf: &mut Ebpf,
+    object: &[u8],
+    layout: &Layout,
+    btf: &Btf,
+    leg: Leg,
+) -> Result<(String, Vec<KprobeMulti>), ProbeError> {
+    let missing = match leg {
+        Leg::Raw => raw(ebpf).map(|()| Vec::new()),
+        Leg::Tracepoint => tracepoint(ebpf),
+        Leg::Fexit => fexit(ebpf, layout, btf),
+        Leg::KprobeMulti => {
+            let (functions, missing) = functions(layout);
+            let link = KprobeMulti::attach(object, ebpf, "tracepoint_sys_exit", &functions, Moment::Return)?;
+            return Ok((note(&missing), vec![link]));
+        }
+    }?;
+    Ok((note(&missing), Vec::new()))
+}
+
+/// The functions that are the calls to hook, and those of them that this kernel lacks.
+fn functions(layout: &Layout) -> (Vec<String>, Vec<String>) {
+    calls().map(syscall_function).partition(|function| layout.has_function(function))
 }
 
 fn note(missing: &[String]) -> String {
@@ -127,8 +150,7 @@ impl Family {
 
 /// The functions to hook by their prototypes, and those that this kernel lacks.
 fn groups(layout: &Layout) -> (Vec<Vec<String>>, Vec<String>) {
-    let (functions, missing): (Vec<_>, Vec<_>) =
-        calls().map(syscall_function).partition(|function| layout.has_function(function));
+    let (functions, missing) = functions(layout);
     (by_prototype(functions, |function| layout.prototype(function)), missing)
 }
 

@@ -56,14 +56,19 @@ fn a_type_or_member_that_is_missing_is_named() {
 
 #[test]
 fn what_a_kernel_can_do_is_told_by_its_types() {
-    let legs = |layout: &Layout| {
-        let facts =
-            KernelFacts { syscall_tracepoints: true, preemption: Preemption::Never, ..KernelFacts::of_types(layout) };
+    let legs = |layout: &Layout, version| {
+        let facts = KernelFacts {
+            syscall_tracepoints: true,
+            preemption: Preemption::Never,
+            version,
+            ..KernelFacts::of_types(layout)
+        };
         candidates(LegChoice::Auto, &facts).unwrap().into_iter().map(|it| it.leg).collect::<Vec<_>>()
     };
     // Linux 5.15 brought the helper that `tracepoint` needs.
-    assert_eq!(legs(&kernel!("5.10-amd64")), [Leg::Fexit, Leg::Raw]);
-    for newer in [kernel!("6.1-amd64"), kernel!("6.12-amd64"), kernel!("newest-amd64")] {
-        assert_eq!(legs(&newer), Leg::ALL);
+    assert_eq!(legs(&kernel!("5.10-amd64"), (5, 10)), [Leg::Fexit, Leg::Raw]);
+    for (newer, version) in [(kernel!("6.1-amd64"), (6, 1)), (kernel!("6.12-amd64"), (6, 12))] {
+        assert_eq!(legs(&newer, version), [Leg::Fexit, Leg::Raw, Leg::Tracepoint]);
     }
+    assert_eq!(legs(&kernel!("newest-amd64"), (7, 3)), Leg::ALL);
 }

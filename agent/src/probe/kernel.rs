@@ -25,6 +25,8 @@ pub struct KernelFacts {
     pub syscall_functions: bool,
     /// BPF trampolines can be put at its functions' ends (`bpf_trampoline_link_prog`, Linux 5.5).
     pub trampolines: bool,
+    /// It can hook the returns of many functions by one link (`bpf_kprobe_multi_link_attach`, Linux 5.18).
+    pub kprobe_multi: bool,
     /// It says that it is locked down.
     pub lockdown: bool,
     /// Whether a thread can be preempted inside the kernel.
@@ -53,6 +55,7 @@ impl KernelFacts {
         syscall_tracepoints: true,
         syscall_functions: true,
         trampolines: true,
+        kprobe_multi: true,
         lockdown: false,
         preemption: Preemption::Never,
         version: (6, 18),
@@ -66,6 +69,7 @@ impl KernelFacts {
         syscall_tracepoints: false,
         syscall_functions: false,
         trampolines: false,
+        kprobe_multi: false,
         lockdown: true,
         preemption: Preemption::Unknown,
         version: (4, 19),
@@ -90,6 +94,7 @@ impl KernelFacts {
             syscall_tracepoints: false,
             syscall_functions: layout.has_function(&syscall_function("read")),
             trampolines: layout.has_function("bpf_trampoline_link_prog"),
+            kprobe_multi: layout.has_function("bpf_kprobe_multi_link_attach"),
             lockdown: false,
             preemption: Preemption::Unknown,
             version: (0, 0),
@@ -102,7 +107,13 @@ impl KernelFacts {
     /// disabled. The kernel then does not run a program on a CPU on which it is under way (`prog->active`,
     /// kernel/trace/bpf_trace.c and kernel/bpf/trampoline.c): that call is missed, and only counted as such.
     pub(super) fn preemptible(&self, leg: Leg) -> bool {
-        self.preemption != Preemption::Never && (leg == Leg::Fexit || self.version >= (6, 13))
+        let by_leg = match leg {
+            Leg::Fexit => true,
+            Leg::Raw | Leg::Tracepoint => self.version >= (6, 13),
+            // kernel/trace/fgraph.c, `__ftrace_return_to_handler`.
+            Leg::KprobeMulti => false,
+        };
+        self.preemption != Preemption::Never && by_leg
     }
 }
 
@@ -127,6 +138,7 @@ pub(super) fn features(layout: &Layout, leg: Leg, facts: &KernelFacts, fetch: bo
         run_queue: u32::from(casts && exclusive && layout.run_queue().is_ok()),
         fetch: u32::from(fetch),
         disable_preemption: u32::from(disable_preemption),
+        return_probe: u32::from(leg == Leg::KprobeMulti),
         page_cache: 0,
         latency: 0,
         clients: 0,
@@ -240,18 +252,18 @@ mod tests {
 
     #[test]
     fn what_can_be_preempted_depends_on_the_leg_and_the_version() {
-        use Leg::{Fexit, Raw, Tracepoint};
+        use Leg::{Fexit, KprobeMulti, Raw, Tracepoint};
         let of = |preemption, release| KernelFacts { preemption, version: version(release), ..KernelFacts::ALL };
         for (release, preemption, expected) in [
-            ("7.3.4+deb13-cloud-amd64", Preemption::Possible, [true, true, true]),
-            ("6.13", Preemption::Unknown, [true, true, true]),
-            ("6.18.5-1", Preemption::Never, [false, false, false]),
-            ("6.12.118+deb13-cloud-amd64", Preemption::Possible, [true, false, false]),
-            ("5.10.0-46-cloud-amd64", Preemption::Unknown, [true, false, false]),
+            ("7.3.4+deb13-cloud-amd64", Preemption::Possible, [true, true, true, false]),
+            ("6.13", Preemption::Unknown, [true, true, true, false]),
+            ("6.18.5-1", Preemption::Never, [false, false, false, false]),
+            ("6.12.118+deb13-cloud-amd64", Preemption::Possible, [true, false, false, false]),
+            ("5.10.0-46-cloud-amd64", Preemption::Unknown, [true, false, false, false]),
         ] {
             let facts = of(preemption, release);
             assert_eq!(
-                [Fexit, Raw, Tracepoint].map(|leg| facts.preemptible(leg)),
+                [Fexit, Raw, Tracepoint, KprobeMulti].map(|leg| facts.preemptible(leg)),
                 expected,
                 "{release} {preemption:?}"
             );

@@ -17,6 +17,7 @@ use super::{
     attach::kernel_name,
     batch::{for_each, for_each_from},
     kernel::{has_tracepoint, syscall_function},
+    kprobe_multi::{KprobeMulti, Moment},
     load::{load_error, map_mut, program_mut},
     places::Places,
     read::{text, transfer_id},
@@ -30,12 +31,26 @@ const LATENCIES: &str = "LATENCIES";
 const FILE_LATENCIES: &str = "FILE_LATENCIES";
 
 /// Hooks the entry of calls, as the leg hooks their exit: after it, so that a call which is under way has no duration.
-pub(super) fn attach(ebpf: &mut Ebpf, layout: &Layout, btf: &Btf, leg: Leg) -> Result<(), ProbeError> {
+///
+/// `object` is what `ebpf` was made of. Returns hooks that are not aya's.
+pub(super) fn attach(
+    ebpf: &mut Ebpf,
+    object: &[u8],
+    layout: &Layout,
+    btf: &Btf,
+    leg: Leg,
+) -> Result<Option<KprobeMulti>, ProbeError> {
     match leg {
         Leg::Raw => raw(ebpf, btf),
         Leg::Tracepoint => tracepoint(ebpf),
         Leg::Fexit => fentry(ebpf, layout, btf),
-    }
+        Leg::KprobeMulti => {
+            let functions = Syscall::ALL.iter().map(|syscall| syscall_function(kernel_name(*syscall)));
+            let functions: Vec<_> = functions.filter(|function| layout.has_function(function)).collect();
+            return KprobeMulti::attach(object, ebpf, "tracepoint_sys_enter", &functions, Moment::Entry).map(Some);
+        }
+    }?;
+    Ok(None)
 }
 
 fn raw(ebpf: &mut Ebpf, btf: &Btf) -> Result<(), ProbeError> {

@@ -116,6 +116,7 @@ impl Layout {
             id_task: self.id("task_struct")?,
             pt_regs_nr: registers.pt_regs_nr,
             pt_regs_args: registers.pt_regs_args,
+            pt_regs_result: registers.pt_regs_result,
             pt_regs_compat_args: registers.pt_regs_compat_args,
             task_compat_status: registers.task_compat_status,
             task_compat_bit: registers.task_compat_bit,
@@ -179,6 +180,7 @@ impl Layout {
             return Ok(Offsets {
                 pt_regs_nr: nr,
                 pt_regs_args: [at("pt_regs", "di")?, at("pt_regs", "si")?, at("pt_regs", "dx")?, at("pt_regs", "r10")?],
+                pt_regs_result: at("pt_regs", "ax")?,
                 pt_regs_compat_args: [
                     at("pt_regs", "bx")?,
                     at("pt_regs", "cx")?,
@@ -197,6 +199,7 @@ impl Layout {
         Ok(Offsets {
             pt_regs_nr: at("pt_regs", "syscallno")?,
             pt_regs_args: [first, regs + 8, regs + 16, regs + 24],
+            pt_regs_result: regs,
             pt_regs_compat_args: [first, regs + 8, regs + 16, regs + 24],
             task_compat_status: at("task_struct", "thread_info.flags")?,
             task_compat_bit: 1 << 22,

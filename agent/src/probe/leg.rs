@@ -11,13 +11,15 @@ pub enum Leg {
     Fexit,
     /// The BTF-typed raw tracepoint `sys_exit`: one program, sees every system call of the host at its exit.
     Raw,
+    /// The return of each counted call's own function, by one link (`BPF_TRACE_KPROBE_MULTI`): preemption is disabled there.
+    KprobeMulti,
     /// A program on each `syscalls:sys_exit_<name>`: needs tracefs, doesn't see 32-bit calls.
     Tracepoint,
 }
 
 impl Leg {
     /// Every leg.
-    pub const ALL: [Self; 3] = [Self::Fexit, Self::Raw, Self::Tracepoint];
+    pub const ALL: [Self; 4] = [Self::Fexit, Self::Raw, Self::KprobeMulti, Self::Tracepoint];
 
     /// The word for it.
     #[must_use]
@@ -25,6 +27,7 @@ impl Leg {
         match self {
             Self::Fexit => "fexit",
             Self::Raw => "raw",
+            Self::KprobeMulti => "kprobe-multi",
             Self::Tracepoint => "tracepoint",
         }
     }
@@ -35,8 +38,14 @@ impl Leg {
         match self {
             Self::Fexit => LegChoice::Fexit,
             Self::Raw => LegChoice::Raw,
+            Self::KprobeMulti => LegChoice::KprobeMulti,
             Self::Tracepoint => LegChoice::Tracepoint,
         }
+    }
+
+    /// Whether it hooks the kernel's functions, not its tracepoints.
+    pub(crate) const fn hooks_functions(self) -> bool {
+        matches!(self, Self::Fexit | Self::KprobeMulti)
     }
 
     /// Why the leg can't be had on such a kernel, if so.
@@ -46,23 +55,31 @@ impl Leg {
                 "this kernel cannot hook its functions with BPF (no CONFIG_DYNAMIC_FTRACE_WITH_DIRECT_CALLS on this \
                  architecture, or Linux before 5.5)",
             ),
-            Self::Fexit if !facts.syscall_functions => {
+            Self::Fexit | Self::KprobeMulti if !facts.syscall_functions => {
                 Some("this kernel's type information does not describe the functions of its system calls")
             }
-            Self::Fexit if facts.lockdown => Some("this kernel is locked down, which forbids it"),
+            Self::KprobeMulti if !facts.kprobe_multi => Some("this kernel has no such links (CONFIG_FPROBE)"),
+            Self::KprobeMulti if facts.version < RETURNS_BY_GRAPH => Some(
+                "before Linux 6.14 calls that wait, in their functions, use up the places that returns are noted in, and others \
+                 are missed",
+            ),
+            Self::Fexit | Self::KprobeMulti if facts.lockdown => Some("this kernel is locked down, which forbids it"),
             Self::Raw if !facts.raw_sys_exit => {
                 Some("this kernel's type information does not describe the tracepoint sys_exit")
             }
             Self::Tracepoint if !facts.syscall_tracepoints => {
                 Some("tracefs is not mounted or has no system-call events: `mount -t tracefs none /sys/kernel/tracing`")
             }
-            Self::Tracepoint if !facts.task_pt_regs => {
+            Self::Tracepoint | Self::KprobeMulti if !facts.task_pt_regs => {
                 Some("this kernel lacks the helper bpf_task_pt_regs (Linux 5.15)")
             }
             _ => None,
         }
     }
 }
+
+/// From here on returns are hooked through the function graph, which has a stack for each thread (kernel/trace/fprobe.c).
+const RETURNS_BY_GRAPH: (u32, u32) = (6, 14);
 
 impl fmt::Display for Leg {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -80,6 +97,8 @@ pub enum LegChoice {
     Fexit,
     /// The raw tracepoint at the exit of every system call, or nothing.
     Raw,
+    /// The return of each counted call's own function, with preemption disabled, or nothing.
+    KprobeMulti,
     /// A tracepoint at the exit of each counted call, or nothing.
     Tracepoint,
 }
@@ -110,7 +129,10 @@ pub fn candidates(choice: LegChoice, facts: &KernelFacts) -> Result<Vec<Candidat
     }
     let mut candidates = Vec::new();
     let mut passed_over = Vec::new();
-    for leg in Leg::ALL {
+    // The order of `Leg::ALL`, but that none comes before one that is exact where it is not.
+    let mut legs = Leg::ALL;
+    legs.sort_by_key(|leg| facts.preemptible(*leg));
+    for leg in legs {
         match auto_obstacle(leg, facts) {
             Some(obstacle) => passed_over.push(format!("{leg}: {obstacle}")),
             None => candidates.push(Candidate { leg, reason: merit(leg, &passed_over) }),
@@ -153,6 +175,7 @@ fn merit(leg: Leg, passed_over: &[String]) -> String {
     let merit = match leg {
         Leg::Fexit => "calls that are not counted pay nothing",
         Leg::Raw => "typed raw tracepoint, no tracefs needed",
+        Leg::KprobeMulti => "no thread is preempted in the hook, so no call is missed",
         Leg::Tracepoint => "a tracepoint for each counted call",
     };
     match passed_over.last() {
@@ -175,16 +198,21 @@ mod tests {
 
     #[test]
     fn auto_takes_the_cheapest_exact_leg_and_falls_back() {
-        use Leg::{Fexit, Raw, Tracepoint};
-        assert_eq!(legs(LegChoice::Auto, ALL), [Fexit, Raw, Tracepoint]);
-        let without: [(KernelFacts, &[Leg]); 8] = [
-            (KernelFacts { trampolines: false, ..ALL }, &[Raw, Tracepoint]),
+        use Leg::{Fexit, KprobeMulti, Raw, Tracepoint};
+        assert_eq!(legs(LegChoice::Auto, ALL), [Fexit, Raw, KprobeMulti, Tracepoint]);
+        let (possible, unknown) = (Preemption::Possible, Preemption::Unknown);
+        let without: [(KernelFacts, &[Leg]); 12] = [
+            (KernelFacts { trampolines: false, ..ALL }, &[Raw, KprobeMulti, Tracepoint]),
             (KernelFacts { lockdown: true, ..ALL }, &[Raw, Tracepoint]),
             (KernelFacts { syscall_functions: false, ..ALL }, &[Raw, Tracepoint]),
-            (KernelFacts { preemption: Preemption::Possible, ..ALL }, &[Raw, Tracepoint]),
-            (KernelFacts { preemption: Preemption::Unknown, ..ALL }, &[Raw, Tracepoint]),
-            (KernelFacts { raw_sys_exit: false, ..ALL }, &[Fexit, Tracepoint]),
-            (KernelFacts { syscall_tracepoints: false, ..ALL }, &[Fexit, Raw]),
+            (KernelFacts { preemption: possible, version: (6, 12), ..ALL }, &[Raw, Tracepoint]),
+            (KernelFacts { preemption: unknown, version: (6, 12), ..ALL }, &[Raw, Tracepoint]),
+            (KernelFacts { preemption: possible, ..ALL }, &[KprobeMulti, Raw, Tracepoint]),
+            (KernelFacts { preemption: unknown, ..ALL }, &[KprobeMulti, Raw, Tracepoint]),
+            (KernelFacts { kprobe_multi: false, preemption: possible, ..ALL }, &[Raw, Tracepoint]),
+            (KernelFacts { version: (6, 13), ..ALL }, &[Fexit, Raw, Tracepoint]),
+            (KernelFacts { raw_sys_exit: false, ..ALL }, &[Fexit, KprobeMulti, Tracepoint]),
+            (KernelFacts { syscall_tracepoints: false, ..ALL }, &[Fexit, Raw, KprobeMulti]),
             (KernelFacts { task_pt_regs: false, ..ALL }, &[Fexit, Raw]),
         ];
         for (facts, expected) in without {
@@ -201,6 +229,7 @@ mod tests {
             (Leg::Raw, Never, (6, 18), false),
             (Leg::Tracepoint, Possible, (6, 12), false),
             (Leg::Fexit, Possible, (6, 12), true),
+            (Leg::KprobeMulti, Possible, (7, 3), false),
         ] {
             let warning = warning(leg, &KernelFacts { preemption, version, ..ALL });
             assert_eq!(warning.contains("Lost"), warns, "{leg} {preemption:?} {version:?}: {warning}");

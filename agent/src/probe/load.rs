@@ -1,6 +1,6 @@
 //! From the object to programs in the kernel.
 
-use std::{fs, thread};
+use std::{fs, io, thread};
 
 use agent_ebpf::{
     CLIENT_LISTENERS, COUNTERS, ClientOffsets, FILL_WAYS, Features, FillOffsets, LISTENER_WORDS, Offsets, SyscallTable,
@@ -19,7 +19,9 @@ use super::{
     Candidate, Capacity, KernelFacts, Layout, Leg, LegChoice, Missing, Parts, ProbeError, VMLINUX, attach, candidates,
     cut_down,
     error::{chain, missing},
-    fills, kernel, kfunc, latency, leg,
+    fills, kernel, kfunc,
+    kprobe_multi::KprobeMulti,
+    latency, leg,
     places::{self, Places},
     verify::{self, Hook, Wanted},
 };
@@ -59,6 +61,7 @@ impl Kernel {
 /// The program in the kernel, and what it counts.
 pub(super) struct Attached {
     pub(super) ebpf: Ebpf,
+    pub(super) links: Vec<KprobeMulti>,
     pub(super) leg: Leg,
     pub(super) reason: String,
     pub(super) parts: Parts,
@@ -113,22 +116,25 @@ fn attach_object(
             None => load(&mut loader, &object, features, kernel, capacity),
         };
         let error = match result {
-            Ok(mut ebpf) => match hook(&mut ebpf, kernel, candidate.leg, parts) {
-                Ok(hooked) => {
+            Ok(mut ebpf) => match hook(&mut ebpf, &object, kernel, candidate.leg, parts) {
+                Ok(mut hooked) => {
                     let note = format!("{}{}", hooked.note, leg::warning(candidate.leg, &kernel.facts));
                     // A part that a kernel refuses is missing, and takes nothing else with it.
                     if let Err(error) = hooked.fills {
                         missing.page_cache = Some(first_line(&error));
                         parts.page_cache = false;
                     }
-                    if parts.latency.is_some()
-                        && let Err(error) = latency::attach(&mut ebpf, &kernel.layout, &kernel.types, candidate.leg)
-                    {
-                        missing.latency = Some(first_line(&error));
-                        parts.latency = None;
+                    if parts.latency.is_some() {
+                        match latency::attach(&mut ebpf, &object, &kernel.layout, &kernel.types, candidate.leg) {
+                            Ok(link) => hooked.links.extend(link),
+                            Err(error) => {
+                                missing.latency = Some(first_line(&error));
+                                parts.latency = None;
+                            }
+                        }
                     }
                     let reason = reason(candidate, refused.as_ref(), &note);
-                    return Ok(Attached { ebpf, leg: candidate.leg, reason, parts, missing });
+                    return Ok(Attached { ebpf, links: hooked.links, leg: candidate.leg, reason, parts, missing });
                 }
                 Err(error) => {
                     made = is_unused(&ebpf).then_some((features, ebpf));
@@ -137,9 +143,9 @@ fn attach_object(
             },
             Err(error) => error,
         };
-        // What is forbidden to one leg is forbidden to the others, but for trampolines, which lockdown forbids alone.
+        // What is forbidden to one leg is forbidden to the others, but for hooks of functions, which lockdown forbids alone.
         let is_forbidden = matches!(error, ProbeError::NotPermitted { .. } | ProbeError::NoBpf(_));
-        if is_forbidden && candidate.leg != Leg::Fexit {
+        if is_forbidden && !candidate.leg.hooks_functions() {
             return Err(error);
         }
         tracing::debug!(leg = %candidate.leg, %error, "refused");
@@ -154,10 +160,14 @@ struct Hooked {
     note: String,
     /// What became of the hook for pages that come into the page cache, where that was asked for.
     fills: Result<(), ProbeError>,
+    /// Links that are not aya's.
+    links: Vec<KprobeMulti>,
 }
 
 /// Loads the programs and attaches them.
-fn hook(ebpf: &mut Ebpf, kernel: &Kernel, leg: Leg, parts: Parts) -> Result<Hooked, ProbeError> {
+///
+/// `object` is what `ebpf` was made of.
+fn hook(ebpf: &mut Ebpf, object: &[u8], kernel: &Kernel, leg: Leg, parts: Parts) -> Result<Hooked, ProbeError> {
     attach::begin(ebpf, &kernel.layout, &kernel.types, leg)?;
     let of_leg = attach::program(leg, &kernel.layout);
     let of_fills = parts.page_cache.then(fills::program);
@@ -167,9 +177,9 @@ fn hook(ebpf: &mut Ebpf, kernel: &Kernel, leg: Leg, parts: Parts) -> Result<Hook
     if let Some((_, error)) = refused.pop_first() {
         return Err(error);
     }
-    let note = attach::attach(ebpf, &kernel.layout, &kernel.types, leg)?;
+    let (note, links) = attach::attach(ebpf, object, &kernel.layout, &kernel.types, leg)?;
     let fills = fills.and_then(|()| if parts.page_cache { fills::attach(ebpf) } else { Ok(()) });
-    Ok(Hooked { note, fills })
+    Ok(Hooked { note, fills, links })
 }
 
 fn reason(candidate: &Candidate, refused: Option<&(Leg, ProbeError)>, note: &str) -> String {
@@ -339,13 +349,21 @@ where
 pub(super) fn load_error(program: &str, error: &ProgramError) -> ProbeError {
     if let ProgramError::LoadError { io_error, verifier_log } = error {
         let log = verifier_log.to_string();
-        if io_error.raw_os_error() != Some(libc::EPERM) && !log.trim().is_empty() {
-            let lines: Vec<_> = log.lines().collect();
-            let end = lines[lines.len().saturating_sub(LOG_LINES)..].join("\n");
-            return ProbeError::Rejected { program: program.to_owned(), reason: io_error.to_string(), log: end };
+        if !log.trim().is_empty() {
+            return rejected(program, io_error, &log);
         }
     }
     ProbeError::from_bpf(format!("load the program {program}"), error)
+}
+
+/// The same from what the kernel itself said.
+pub(super) fn rejected(program: &str, error: &io::Error, log: &str) -> ProbeError {
+    if error.raw_os_error() == Some(libc::EPERM) || log.trim().is_empty() {
+        return ProbeError::from_bpf(format!("load the program {program}"), error);
+    }
+    let lines: Vec<_> = log.lines().collect();
+    let end = lines[lines.len().saturating_sub(LOG_LINES)..].join("\n");
+    ProbeError::Rejected { program: program.to_owned(), reason: error.to_string(), log: end }
 }
 
 /// A map's contents are only ever borrowed.

@@ -14,6 +14,7 @@ mod fills;
 mod fixtures;
 mod kernel;
 mod kfunc;
+mod kprobe_multi;
 mod latency;
 mod layout;
 mod leg;
@@ -44,6 +45,8 @@ use crate::snapshot::{Durations, File, Fills, Snapshot};
 /// Hooks in the kernel. They are links that live as long as this value: whatever ends the process detaches them.
 pub struct Probe {
     ebpf: Ebpf,
+    /// Hooks of the leg `kprobe-multi`, which are not aya's.
+    links: Vec<kprobe_multi::KprobeMulti>,
     leg: Leg,
     reason: String,
     attached_in: Duration,
@@ -136,11 +139,12 @@ impl Probe {
     /// As [`Self::attach`].
     pub fn attach_with(choice: LegChoice, capacity: Capacity, parts: Parts) -> Result<Self, ProbeError> {
         let started = Instant::now();
-        let load::Attached { ebpf, leg, reason, parts, missing } = load::attach(choice, capacity, parts)?;
+        let load::Attached { ebpf, links, leg, reason, parts, missing } = load::attach(choice, capacity, parts)?;
         let attached_in = started.elapsed();
         tracing::debug!(%leg, reason, ?parts, "attached");
         Ok(Self {
             ebpf,
+            links,
             leg,
             reason,
             attached_in,
@@ -303,6 +307,7 @@ impl Probe {
             &mut files::Known::default(),
             self.capacity,
             self.parts,
+            self.missed_calls()?,
         )?;
         Ok(snapshot)
     }
@@ -314,7 +319,12 @@ impl Probe {
     /// What the kernel said.
     pub fn read(&mut self, lives: &mut [(Slot, &mut Snapshot)]) -> Result<Vec<Usage>, ProbeError> {
         let mut lives: Vec<(u16, &mut Snapshot)> = lives.iter_mut().map(|(slot, life)| (slot.0, &mut **life)).collect();
-        read::snapshots(&self.ebpf, &mut lives, &mut self.known, self.capacity, self.parts)
+        let missed = self.missed_calls()?;
+        read::snapshots(&self.ebpf, &mut lives, &mut self.known, self.capacity, self.parts, missed)
+    }
+
+    fn missed_calls(&self) -> Result<u64, ProbeError> {
+        misses::missed_calls(&self.ebpf, &self.links)
     }
 
     /// Only the transfers: what a progress line or a window's sample needs, cheaper than [`Self::snapshot`].

@@ -22,7 +22,6 @@ use super::{
     files::{self, Known},
     fills, latency,
     load::{Borrowed, map},
-    misses::missed_calls,
     places::Places,
     threads,
 };
@@ -40,12 +39,12 @@ pub(super) fn snapshots(
     known: &mut Known,
     capacity: Capacity,
     parts: Parts,
+    missed_calls: u64,
 ) -> Result<Vec<Usage>, ProbeError> {
     let slots: Vec<u16> = lives.iter().map(|(slot, _)| *slot).collect();
     // Files come first: what left of them since then is more in the transfers, so no part is ever larger than its whole.
     let file_entries = files::files(ebpf, lives, known)?;
     let directory_entries = files::directories(ebpf, lives, known)?;
-    let missed_calls = missed_calls(ebpf)?;
     let mut unsent = threads::unsent(ebpf, &slots)?.into_iter();
     let mut durations = if parts.latency.is_some() { latency::read(ebpf, &slots)? } else { Vec::new() }.into_iter();
     // Clients come before transfers for the same reason.

@@ -35,7 +35,7 @@ pub(super) fn notes(report: &Report, delta: &Snapshot, facts: &Facts) -> Vec<Not
     if compat > 0 {
         note("compat", format!("{compat} calls came through the 32-bit system-call table; they are counted."));
     }
-    if facts.compat == Some(true) && report.attach.leg == "tracepoint" {
+    if facts.compat == Some(true) && report.attach.leg != "raw" {
         note(
             "compat_unseen",
             "This is a 32-bit program, whose calls the leg `tracepoint` does not see: use `--attach raw`.".to_owned(),

@@ -39,18 +39,19 @@ const MEMBERS: [(&str, &[&str]); 22] = [
     ("inet_sock", &["inet_sport"]),
     ("list_head", &["next"]),
     ("tracepoint_ext", &["faultable"]),
-    ("pt_regs", &["orig_ax", "di", "si", "dx", "r10", "bx", "cx", "orig_x0", "user_regs", "regs", "syscallno"]),
+    ("pt_regs", &["orig_ax", "ax", "di", "si", "dx", "r10", "bx", "cx", "orig_x0", "user_regs", "regs", "syscallno"]),
 ];
 /// A structure within `pt_regs` of arm64.
 const USER_REGS: (&str, &[&str]) = ("user_pt_regs", &["regs"]);
 /// Functions, whose presence says what a kernel can do (agent/src/probe/kernel.rs).
-const FUNCTIONS: [&str; 6] = [
+const FUNCTIONS: [&str; 7] = [
     "bpf_get_current_task_btf",
     "bpf_task_pt_regs",
     "bpf_rdonly_cast",
     "bpf_preempt_disable",
     "bpf_preempt_enable",
     "bpf_trampoline_link_prog",
+    "bpf_kprobe_multi_link_attach",
 ];
 const TRACEPOINT: &str = "btf_trace_sys_exit";
 

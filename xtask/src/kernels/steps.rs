@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::guest::{Outcome, Step};
 
 /// The legs, in the order of the tables.
-pub(super) const LEGS: [&str; 3] = ["fexit", "raw", "tracepoint"];
+pub(super) const LEGS: [&str; 4] = ["fexit", "raw", "kprobe-multi", "tracepoint"];
 
 /// Exit status of zctrace: the kernel lacks something (README).
 const KERNEL_LACKS: i32 = 5;
@@ -199,12 +199,15 @@ mod tests {
             outcome("attach raw", 1, "zctrace: something broke\n"),
             outcome("attach tracepoint", 5, "Watching\nzctrace: no way to hook:\ntracepoint: it lacks the helper\n"),
             outcome("exact tracepoint", 99, ""),
+            outcome("attach kprobe-multi", 0, ""),
+            outcome("exact kprobe-multi", 0, "test result: ok. 12 passed; 0 failed; 0 ignored\n"),
             outcome("hotplug", 101, "test result: FAILED. 0 passed; 1 failed\n"),
         ];
         let result = Result::new("5.10", "amd64", &outcomes);
         assert_eq!((result.release.as_str(), result.auto.as_str()), ("5.10.0", "fexit"));
-        let [fexit, raw, tracepoint] = result.legs.as_slice() else { unreachable!("three legs") };
+        let [fexit, raw, kprobe_multi, tracepoint] = result.legs.as_slice() else { unreachable!("four legs") };
         assert_eq!(*fexit, Verdict::Passed(11));
+        assert_eq!(*kprobe_multi, Verdict::Passed(12));
         assert_eq!(*raw, Verdict::Failed("zctrace: something broke".to_owned()));
         assert_eq!(*tracepoint, Verdict::Impossible("it lacks the helper".to_owned()));
         let failed: Vec<_> = result.failures().into_iter().map(|(name, _)| name).collect();

@@ -96,7 +96,7 @@ fn is_loaded(ebpf: &Ebpf, name: &str) -> bool {
 fn memory_that_is_refused_by_an_old_kernel_names_the_limit() {
     let refused = |version, code| {
         let kernel = KernelFacts { version, ..KernelFacts::ALL };
-        no_maps(&kernel, &std::io::Error::from_raw_os_error(code)).to_string()
+        no_maps(&kernel, &io::Error::from_raw_os_error(code)).to_string()
     };
     assert!(refused((5, 10), libc::EPERM).contains("LimitMEMLOCK"));
     assert!(!refused((5, 11), libc::EPERM).contains("LimitMEMLOCK"), "counted by the control group since");

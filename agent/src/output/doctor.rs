@@ -120,7 +120,12 @@ fn verdict(diagnosis: &Diagnosis, style: &Style) -> String {
     let failed = diagnosis.self_tests.iter().find_map(|test| Some((test.leg, test.failure.as_ref()?)));
     let sentence = if !missing.is_empty() {
         format!("zctrace can't watch a process here yet. Missing: {}.", missing.join(", "))
-    } else if !wrong.is_empty() && wrong.iter().all(|test| test.missed_calls > 0) {
+    } else if !wrong.is_empty() && wrong.iter().all(|test| test.misses_calls()) && diagnosis.has_exact_leg() {
+        format!(
+            "zctrace can watch processes here, and counts every byte by the leg that it takes by itself. By leg {legs} this kernel \
+             misses calls where it preempts a thread in the hook."
+        )
+    } else if !wrong.is_empty() && wrong.iter().all(|test| test.misses_calls()) {
         format!(
             "zctrace works here, but this kernel misses calls by leg {legs} where it preempts a thread in the hook; a summary \
              counts them under \"Lost\". preempt=none or preempt=voluntary on its command line prevents that, where it \

@@ -255,7 +255,10 @@ fn a_miscount_is_shown_and_ends_with_a_status_of_its_own() {
     diagnosis.self_tests.push(SelfTest { leg: "kprobe-multi", failure: None, calls, differences, missed_calls: 0 });
     assert_eq!(diagnosis.status(), Status::Done, "`auto` takes the exact one");
     let text = render(&diagnosis, &Style { width: 400, color: false, unicode: true, ..Style::default() });
-    assert!(text.contains("counts every byte by the leg that it takes by itself. By leg raw this kernel misses"), "{text}");
+    assert!(
+        text.contains("counts every byte by the leg that it takes by itself. By leg raw this kernel misses"),
+        "{text}"
+    );
 }
 
 #[test]

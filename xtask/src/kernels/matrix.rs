@@ -42,18 +42,19 @@ pub(super) fn table(results: &[Result]) -> String {
         "---|".repeat(LEGS.len())
     );
     for result in results {
-        let legs: Vec<_> = result.legs.iter().map(cell).collect();
+        let tried = |name: &str| result.legs.iter().find(|(leg, _)| leg == name).map(|(_, verdict)| verdict);
+        let legs = LEGS.map(|leg| tried(leg).map_or("not tried", cell));
         text += &format!("| {} {} | {} | `{}` |\n", result.release, result.architecture, legs.join(" | "), result.auto);
     }
     text
 }
 
-fn cell(verdict: &Verdict) -> String {
+const fn cell(verdict: &Verdict) -> &'static str {
     match verdict {
-        Verdict::Passed(_) => "exact".to_owned(),
-        Verdict::Missed(_) => "misses calls, and says how many".to_owned(),
-        Verdict::Impossible(_) => "not possible".to_owned(),
-        Verdict::Failed(_) => "**failed**".to_owned(),
+        Verdict::Passed(_) => "exact",
+        Verdict::Missed(_) => "misses calls, and says how many",
+        Verdict::Impossible(_) => "not possible",
+        Verdict::Failed(_) => "**failed**",
     }
 }
 
@@ -66,7 +67,7 @@ fn page(results: &[Result]) -> String {
     );
     for result in results {
         text += &format!("\n## {} {}\n", result.release, result.architecture);
-        let legs = LEGS.iter().map(|leg| format!("leg `{leg}`")).zip(&result.legs);
+        let legs = result.legs.iter().map(|(leg, verdict)| (format!("leg `{leg}`"), verdict));
         let others = result.others.iter().map(|(name, verdict)| (describe(name).to_owned(), verdict));
         for (name, verdict) in legs.chain(others) {
             text += &match verdict {
@@ -109,9 +110,9 @@ mod tests {
             release: "5.10.0-46".to_owned(),
             auto: "fexit".to_owned(),
             legs: vec![
-                Verdict::Passed(11),
-                Verdict::Failed("no".to_owned()),
-                Verdict::Impossible("it lacks".to_owned()),
+                ("fexit".to_owned(), Verdict::Passed(11)),
+                ("raw".to_owned(), Verdict::Failed("no".to_owned())),
+                ("tracepoint".to_owned(), Verdict::Impossible("it lacks".to_owned())),
             ],
             others: vec![("hotplug".to_owned(), Verdict::Passed(2))],
         }
@@ -119,7 +120,7 @@ mod tests {
 
     #[test]
     fn a_line_for_each_kernel_and_a_reason_for_what_is_not_possible() {
-        let line = "| 5.10.0-46 amd64 | exact | **failed** | not possible | `fexit` |\n";
+        let line = "| 5.10.0-46 amd64 | exact | **failed** | not tried | not possible | `fexit` |\n";
         assert!(table(&[result()]).ends_with(line));
         let page = page(&[result()]);
         assert!(page.contains("- leg `tracepoint`: not possible: it lacks\n"), "{page}");

@@ -84,8 +84,8 @@ pub(super) struct Result {
     pub(super) release: String,
     /// What `--attach auto` takes.
     pub(super) auto: String,
-    /// As [`LEGS`].
-    pub(super) legs: Vec<Verdict>,
+    /// Each leg that was tried: name, verdict.
+    pub(super) legs: Vec<(String, Verdict)>,
     /// The other steps: name, verdict.
     pub(super) others: Vec<(String, Verdict)>,
 }
@@ -94,7 +94,7 @@ impl Result {
     /// Of the outcomes of the [`steps`].
     pub(super) fn new(series: &str, architecture: &str, outcomes: &[Outcome]) -> Self {
         let find = |name: &str| outcomes.iter().find(|outcome| outcome.name == name);
-        let leg = |leg: &&str| match (find(&format!("attach {leg}")), find(&format!("exact {leg}"))) {
+        let leg = |leg: &str| match (find(&format!("attach {leg}")), find(&format!("exact {leg}"))) {
             (Some(attach), _) if attach.status == KERNEL_LACKS => Verdict::Impossible(reason(&attach.output)),
             (Some(attach), _) if attach.status != 0 => Verdict::Failed(attach.output.trim().to_owned()),
             (_, Some(exact)) => tested(exact),
@@ -117,23 +117,23 @@ impl Result {
             architecture: architecture.to_owned(),
             release: find("release").map_or("", |outcome| outcome.output.trim()).to_owned(),
             auto,
-            legs: LEGS.iter().map(leg).collect(),
+            legs: LEGS.iter().map(|name| ((*name).to_owned(), leg(name))).collect(),
             others: others.collect(),
         }
     }
 
     /// What went wrong, by name.
     pub(super) fn failures(&self) -> Vec<(&str, &str)> {
-        let legs = LEGS.iter().copied().zip(&self.legs);
-        let others = self.others.iter().map(|(name, verdict)| (name.as_str(), verdict));
-        let mut failures: Vec<_> = legs
-            .chain(others)
+        let mut failures: Vec<_> = self
+            .legs
+            .iter()
+            .chain(&self.others)
             .filter_map(|(name, verdict)| match verdict {
-                Verdict::Failed(why) => Some((name, why.as_str())),
+                Verdict::Failed(why) => Some((name.as_str(), why.as_str())),
                 _ => None,
             })
             .collect();
-        if !self.legs.iter().any(|verdict| matches!(verdict, Verdict::Passed(_) | Verdict::Missed(_))) {
+        if !self.legs.iter().any(|(_, verdict)| matches!(verdict, Verdict::Passed(_) | Verdict::Missed(_))) {
             failures.push(("legs", "none of them works"));
         }
         failures
@@ -141,7 +141,7 @@ impl Result {
 
     /// How many tests passed.
     pub(super) fn passed(&self) -> u32 {
-        let verdicts = self.legs.iter().chain(self.others.iter().map(|(_, verdict)| verdict));
+        let verdicts = self.legs.iter().chain(&self.others).map(|(_, verdict)| verdict);
         let tests = |verdict: &Verdict| match verdict {
             Verdict::Passed(tests) | Verdict::Missed(tests) => *tests,
             _ => 0,
@@ -205,11 +205,13 @@ mod tests {
         ];
         let result = Result::new("5.10", "amd64", &outcomes);
         assert_eq!((result.release.as_str(), result.auto.as_str()), ("5.10.0", "fexit"));
-        let [fexit, raw, kprobe_multi, tracepoint] = result.legs.as_slice() else { unreachable!("four legs") };
-        assert_eq!(*fexit, Verdict::Passed(11));
-        assert_eq!(*kprobe_multi, Verdict::Passed(12));
-        assert_eq!(*raw, Verdict::Failed("zctrace: something broke".to_owned()));
-        assert_eq!(*tracepoint, Verdict::Impossible("it lacks the helper".to_owned()));
+        let expected = [
+            Verdict::Passed(11),
+            Verdict::Failed("zctrace: something broke".to_owned()),
+            Verdict::Passed(12),
+            Verdict::Impossible("it lacks the helper".to_owned()),
+        ];
+        assert_eq!(result.legs, LEGS.map(str::to_owned).into_iter().zip(expected).collect::<Vec<_>>());
         let failed: Vec<_> = result.failures().into_iter().map(|(name, _)| name).collect();
         assert_eq!(failed, ["raw", "hotplug"]);
     }

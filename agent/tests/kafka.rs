@@ -124,9 +124,9 @@ fn broker() -> (Kafka, Broker) {
     (kafka, broker)
 }
 
-fn watch(broker: &Broker, leg: &str) -> Watching {
+fn watch(broker: &Broker, leg: &str, more: &[&str]) -> Watching {
     let mut command = Command::new(ZCTRACE);
-    Watching::start(command.args(["--pid", &broker.pid().to_string(), "--attach", leg, "--output", "json"]))
+    Watching::start(command.args(["--pid", &broker.pid().to_string(), "--attach", leg, "--output", "json"]).args(more))
 }
 
 fn finish(watching: Watching) -> Value {
@@ -141,12 +141,12 @@ fn a_real_broker_is_counted_as_the_kernel_and_the_clients_count() {
     let _alone = alone();
     let (kafka, broker) = broker();
     let clients = Clients::new(&kafka, &broker);
-    for leg in ["raw", "tracepoint"] {
+    for (leg, more) in [("raw", &[][..]), ("tracepoint", &["--latency", "--clients"])] {
         let topic = format!("orders-{leg}");
         clients.create_topic(&topic, 3).unwrap();
         let stopped = Stopped::new(&broker);
         let before = Io::of(broker.pid());
-        let watching = watch(&broker, leg);
+        let watching = watch(&broker, leg, more);
         drop(stopped);
         let traffic = traffic(&clients, &topic, BYTES);
         let stopped = Stopped::new(&broker);
@@ -161,6 +161,14 @@ fn a_real_broker_is_counted_as_the_kernel_and_the_clients_count() {
         assert_topics(&report, &broker, &topic);
         assert_why(&report, &topic);
         assert_cost(&report);
+        assert_eq!(report["latency"].is_null(), more.is_empty());
+        if !more.is_empty() {
+            assert_latency(&report, &topic);
+            assert_clients(&report);
+        }
+        for (name, used_by) in [("PLAINTEXT", "brokers"), ("SSL", "clients"), ("CONTROLLER", "controllers")] {
+            assert_eq!(listener(&report, name)["used_by"], used_by, "{name}");
+        }
     }
     assert_nothing_left();
 }
@@ -268,6 +276,48 @@ fn assert_cost(report: &Value) {
     assert!(calls("SSL") > 2.0 * calls("PLAINTEXT"), "{} and {}", calls("SSL"), calls("PLAINTEXT"));
 }
 
+/// How long calls take is not known beforehand; that each has a duration, and what they have to do with each other, is.
+fn assert_latency(report: &Value, topic: &str) {
+    let latency = &report["latency"];
+    let calls = |list: &str| latency[list].as_array().unwrap().iter().map(|of| number(&of["calls"])).sum::<u64>();
+    let counted: u64 = report["transfers"].as_array().unwrap().iter().map(|of| number(&of["calls"])).sum();
+    // All of its threads were stopped when the watch began: hardly one of them in a counted call.
+    let unmeasured = number(&latency["unmeasured_calls"]);
+    assert_eq!(calls("calls") + unmeasured, counted);
+    assert!(unmeasured <= 8, "{unmeasured}");
+    for took in ["calls", "topics"].iter().flat_map(|list| latency[*list].as_array().unwrap()) {
+        let seconds = |field: &str| took[field].as_f64().unwrap();
+        let rising = ["p50_seconds", "p99_seconds", "p999_seconds", "max_seconds", "total_seconds"].map(seconds);
+        assert!(rising.is_sorted() && rising[0] > 0.0, "{took:#}");
+        let histogram: u64 = took["histogram"].as_array().unwrap().iter().map(|bucket| number(&bucket["calls"])).sum();
+        assert_eq!(histogram, number(&took["calls"]));
+    }
+    let plain = &listener(report, "PLAINTEXT")["port"];
+    let of_topic = |path: &str| {
+        let mut of = latency["topics"].as_array().unwrap().iter();
+        of.find(|of| of["topic"] == topic && of["path"] == path).unwrap_or_else(|| panic!("{path}: {latency:#}"))
+    };
+    assert_eq!(&of_topic("zero_copy")["local_port"], plain);
+    assert_eq!(of_topic("copied")["local_port"], listener(report, "SSL")["port"]);
+    assert!(number(&of_topic("read")["calls"]) > 0 && number(&of_topic("written")["calls"]) > 0);
+}
+
+/// All of the clients are on this host: together they are the listener.
+fn assert_clients(report: &Value) {
+    for name in ["PLAINTEXT", "SSL"] {
+        let listener = listener(report, name);
+        let clients = listener["clients"].as_array().unwrap();
+        assert!(
+            clients.iter().all(|client| client["address"] == "127.0.0.1" || client["address"] == "::1"),
+            "{clients:#?}"
+        );
+        for field in ["zero_copy_bytes", "copied_bytes", "ingress_bytes"] {
+            let sum: u64 = clients.iter().map(|client| number(&client[field])).sum();
+            assert_eq!(sum, number(&listener[field]), "{name}: {field}");
+        }
+    }
+}
+
 #[test]
 fn strace_counts_the_same_run_alike() {
     let _alone = alone();
@@ -279,7 +329,7 @@ fn strace_counts_the_same_run_alike() {
     let log = dir.path().join("strace.log");
     let stopped = Stopped::new(&broker);
     let mut strace = strace(broker.pid(), &log);
-    let watching = watch(&broker, "raw");
+    let watching = watch(&broker, "raw", &[]);
     drop(stopped);
     // Under strace the broker is many times slower: less of it.
     traffic(&clients, "orders", BYTES / 20);

@@ -123,11 +123,10 @@ fn text(code: &str, seen: &Seen) -> String {
             format!("TLS in user space: {} bytes left in writes that begin with the header of a TLS record.", seen.tls)
         }
         "headers" => "Response headers and answers of the protocol: writes below 16 KiB of no file's data.".to_owned(),
-        "log_read" => "The log was read by calls and written out without TLS: what converting old message formats does."
+        "log_read" => "The log was read by calls and written out without TLS: what converting to old message formats does."
             .to_owned(),
         "file_read" => {
-            "A file that is no topic's log was read by calls and written out without TLS: what copies of remote (tiered) \
-             segments do."
+            "A file that is no topic's log was read by calls and written out without TLS by the same thread."
                 .to_owned()
         }
         "sendfile_refused" => format!(
@@ -140,7 +139,9 @@ fn text(code: &str, seen: &Seen) -> String {
              record."
                 .to_owned()
         }
-        _ => "Writes of 16 KiB and more, without TLS, before which no file was read.".to_owned(),
+        _ => "Writes of 16 KiB and more, without TLS, before which their thread read no file: data that another thread made or \
+              read, as a broker's threads for remote (tiered) segments do."
+            .to_owned(),
     }
 }
 

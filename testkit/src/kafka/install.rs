@@ -9,6 +9,8 @@ use crate::tools;
 
 /// The version that is brought.
 pub const KAFKA_VERSION: &str = "4.1.2";
+/// A version that still converts messages for consumers of old formats (Kafka 4 does not).
+pub const KAFKA_VERSION_THAT_CONVERTS: &str = "3.9.1";
 
 /// The load client: one Java source file.
 const LOAD_SOURCE: &str = include_str!("../../java/Load.java");
@@ -30,10 +32,16 @@ const POM: &str = r#"<project xmlns="http://maven.apache.org/POM/4.0.0">
     </dependency>
     <dependency>
       <groupId>org.apache.logging.log4j</groupId><artifactId>log4j-slf4j-impl</artifactId><version>2.24.3</version>
-    </dependency>
+    </dependency>MORE
   </dependencies>
 </project>
 "#;
+
+/// What Kafka 3 needs beside: its own classes name those of log4j 1.
+const FOR_KAFKA_3: &str = r#"
+    <dependency>
+      <groupId>org.apache.logging.log4j</groupId><artifactId>log4j-1.2-api</artifactId><version>2.24.3</version>
+    </dependency>"#;
 
 /// The plug-in that copies the jars; its version is said, so that Maven's own default decides nothing.
 const COPY_JARS: &str = "org.apache.maven.plugins:maven-dependency-plugin:3.8.1:copy-dependencies";
@@ -62,6 +70,14 @@ impl Kafka {
     /// # Errors
     /// Missing programs, an old Java, no way to Maven Central, a cache that cannot be written.
     pub fn install(progress: &dyn Fn(&str)) -> Result<Self, KafkaError> {
+        Self::install_version(KAFKA_VERSION, progress)
+    }
+
+    /// The same with another version.
+    ///
+    /// # Errors
+    /// As [`Kafka::install`].
+    pub fn install_version(version: &str, progress: &dyn Fn(&str)) -> Result<Self, KafkaError> {
         Self::check()?;
         let find = |tool: tools::Tool| tool.find().ok_or(tools::Missing(vec![tool]));
         let (java, javac, mvn) = (find(tools::JAVA)?, find(tools::JAVAC)?, find(tools::MVN)?);
@@ -69,13 +85,14 @@ impl Kafka {
         require_java_17(&java)?;
 
         let root = cache::root()?;
-        let pom = POM.replace("KAFKA_VERSION", KAFKA_VERSION);
-        let jars = cache::ensure(&root, &format!("kafka-{KAFKA_VERSION}"), &pom, |folder| {
-            progress(&format!("bringing Kafka {KAFKA_VERSION} from Maven Central (43 MB)"));
+        let more = if version.starts_with("3.") { FOR_KAFKA_3 } else { "" };
+        let pom = POM.replace("KAFKA_VERSION", version).replace("MORE", more);
+        let jars = cache::ensure(&root, &format!("kafka-{version}"), &pom, |folder| {
+            progress(&format!("bringing Kafka {version} from Maven Central (43 MB)"));
             bring_jars(&mvn, folder, &pom, progress)
         })?;
         let class_path = class_path(&jars.join("jars"))?;
-        let recipe = format!("{KAFKA_VERSION} --release 17\n{LOAD_SOURCE}{COPY_SOURCE}");
+        let recipe = format!("{version} --release 17\n{LOAD_SOURCE}{COPY_SOURCE}");
         let load_classes = cache::ensure(&root, "kafka-load", &recipe, |folder| {
             progress("compiling the load client");
             let source = write(folder.join("Load.java"), LOAD_SOURCE)?;

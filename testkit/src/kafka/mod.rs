@@ -28,7 +28,7 @@ use std::path::PathBuf;
 pub use broker::Broker;
 pub use clients::{Clients, Moved, Produce, Reader};
 pub use config::{BrokerOptions, Listener};
-pub use install::{KAFKA_VERSION, Kafka};
+pub use install::{KAFKA_VERSION, KAFKA_VERSION_THAT_CONVERTS, Kafka};
 pub use keys::KEY_PASSWORD;
 
 use crate::cache::CacheError;

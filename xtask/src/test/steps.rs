@@ -14,10 +14,11 @@ use crate::{
     kernels,
 };
 
-/// Debian's packages that tests use: strace counts beside zctrace, setpriv and unshare (util-linux) make bad days,
+/// Debian's packages that tests use: kcat is a client of old, strace counts beside zctrace, setpriv and unshare (util-linux) make bad days,
 /// Prometheus scrapes (and its promtool checks metrics), faketime sets a process's clock, file systems are made beside the
 /// machine's own.
-const PACKAGES: [&str; 7] = ["strace", "util-linux", "prometheus", "faketime", "e2fsprogs", "xfsprogs", "btrfs-progs"];
+const PACKAGES: [&str; 8] =
+    ["kcat", "strace", "util-linux", "prometheus", "faketime", "e2fsprogs", "xfsprogs", "btrfs-progs"];
 const TRACEFS: &str = "/sys/kernel/tracing";
 const CARGO_DENY: &str = "0.20.2";
 

@@ -50,7 +50,7 @@ fn meaning(code: &str) -> &'static str {
         "tls" => "encrypted in user space, as TLS records",
         "headers" => "response headers and small answers, no file's data",
         "log_read" => "a log was read by calls and sent without TLS, as conversion of old formats does",
-        "file_read" => "the same with a file that is no topic's log, as copies of remote segments are",
+        "file_read" => "the same with a file that is no topic's log",
         "sendfile_refused" => "large writes after the kernel refused sendfile",
         _ => "the numbers do not tell",
     }

@@ -28,6 +28,8 @@ pub struct Features {
     pub latency: u32,
     /// Asked for: traffic by remote address.
     pub clients: u32,
+    /// Asked for: in what order files are read and written, and what `sendfile` calls did not send.
+    pub order: u32,
 }
 
 /// A function of the kernel that the program calls. Its number is known only when the object is loaded; in the object

@@ -202,6 +202,8 @@ pub enum Part {
     Machine,
     /// How much of what is read was in the page cache
     PageCache,
+    /// In what order logs are read and written, and why `sendfile` sends less than it is asked for
+    Order,
     /// How much of the logs is in memory
     Residency,
 }

@@ -4,6 +4,7 @@
 mod clients;
 mod durations;
 pub(crate) mod fills;
+mod order;
 mod sent;
 
 use std::{collections::BTreeMap, sync::Arc};
@@ -12,6 +13,8 @@ use agent_ebpf::{Counter, Endpoint, FileBytes, InodeKey, SIZE_BUCKETS, Syscall, 
 pub use clients::{Client, Clients};
 pub use durations::{CallDurations, Durations, LogDurations};
 pub use fills::{FileFill, Fills};
+pub(crate) use order::add_runs;
+pub use order::{LogOrder, Order, ShortSends};
 pub use sent::{Sent, SentByPort};
 use serde::{Deserialize, Serialize};
 
@@ -46,6 +49,9 @@ pub struct Snapshot {
     /// Traffic by remote address; `None` where that was not asked for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub clients: Option<Clients>,
+    /// In what order files were read and written; `None` where that was not counted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub order: Option<Order>,
     /// Processor time; `None` where it was not looked at.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cpu: Option<Cpu>,
@@ -250,6 +256,10 @@ impl Snapshot {
                 Some(before) => now.since(before),
                 None => now.clone(),
             }),
+            order: self.order.as_ref().map(|now| match &earlier.order {
+                Some(before) => now.since(before),
+                None => now.clone(),
+            }),
             cpu: self.cpu.as_ref().map(|now| earlier.cpu.as_ref().map_or_else(|| now.clone(), |cpu| now.since(cpu))),
             fills: self.fills.as_ref().map(|now| match &earlier.fills {
                 Some(before) => now.since(before),
@@ -322,6 +332,10 @@ impl Snapshot {
             (Some(ours), Some(theirs)) => Some(ours.plus(theirs)),
             (ours, theirs) => ours.or_else(|| theirs.clone()),
         };
+        self.order = match (self.order.take(), &other.order) {
+            (Some(ours), Some(theirs)) => Some(ours.plus(theirs)),
+            (ours, theirs) => ours.or_else(|| theirs.clone()),
+        };
         self.fills = match (self.fills.take(), &other.fills) {
             (Some(ours), Some(theirs)) => Some(ours.plus(theirs)),
             (ours, theirs) => ours.or_else(|| theirs.clone()),
@@ -344,6 +358,7 @@ impl Snapshot {
             durations: self.durations.clone(),
             clients: self.clients.clone(),
             unsent_read: self.unsent_read,
+            order: self.order.clone(),
             ..Self::default()
         }
     }

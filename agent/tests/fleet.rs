@@ -93,7 +93,8 @@ fn counters_go_on_when_a_target_comes_back() {
     }
 }
 
-const WITH_DURATIONS: Parts = Parts { page_cache: false, latency: Some(Duration::from_secs(1)), clients: None };
+const WITH_DURATIONS: Parts =
+    Parts { page_cache: false, latency: Some(Duration::from_secs(1)), clients: None, order: true };
 
 /// Calls with a duration, and calls that moved bytes.
 fn timed(view: &View) -> (u64, u64) {
@@ -148,8 +149,8 @@ fn durations_leave_the_kernel_with_their_files() {
     // Out of it and into it.
     assert_eq!(of_log(&probe.snapshot(slot).unwrap().durations.unwrap()), [5, 5]);
     let seen = probe.files().unwrap();
-    let (_, taken) = probe.take_files(&seen.iter().collect::<Vec<_>>()).unwrap();
-    assert_eq!(of_log(&taken.unwrap()), [5, 5]);
+    let taken = probe.take_files(&seen.iter().collect::<Vec<_>>()).unwrap();
+    assert_eq!(of_log(&taken.durations.unwrap()), [5, 5]);
     assert_eq!(of_log(&probe.snapshot(slot).unwrap().durations.unwrap()), [0u64; 0]);
     probe.release(slot).unwrap();
     drop(probe);

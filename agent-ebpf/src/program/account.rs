@@ -127,9 +127,19 @@ pub(crate) struct Ends {
     pub(crate) flags: u8,
 }
 
+/// Where the files at both ends of a transfer are counted: [`NOWHERE`] for what is no file.
+pub(crate) struct Places {
+    /// Of [`Ends::first`].
+    pub(crate) first: u32,
+    /// Of [`Ends::second`].
+    pub(crate) second: u32,
+    /// Of [`TransferKey::port`].
+    pub(crate) port: u32,
+}
+
 /// Counts a transfer: itself, the files at its ends, what the thread carries. `ids` is what the kernel calls the thread.
 #[inline(always)]
-pub(crate) fn moved(target: u32, ids: u64, syscall: u8, ends: &Ends, bytes: u64) {
+pub(crate) fn moved(target: u32, ids: u64, syscall: u8, ends: &Ends, bytes: u64) -> Places {
     let tid = ids as u32;
     // The ways that lead here differ in what the verifier knows of them; from here on they are one.
     let (first, second) = (forget(ends.first.kind as u64, ids) as u8, forget(ends.second.kind as u64, ids) as u8);
@@ -141,6 +151,7 @@ pub(crate) fn moved(target: u32, ids: u64, syscall: u8, ends: &Ends, bytes: u64)
     let port = if second == Endpoint::Socket as u8 { ends.second.port } else { ends.first.port };
     let mut carried = Carried { bytes: 0, flags: 0, place: NOWHERE };
     let mut place = NOWHERE;
+    let mut places = Places { first: NOWHERE, second: NOWHERE, port };
     if to_first && first == Endpoint::Socket as u8 {
         carried = thread::sends(target, tid, port, bytes);
         place = carried.place;
@@ -155,10 +166,11 @@ pub(crate) fn moved(target: u32, ids: u64, syscall: u8, ends: &Ends, bytes: u64)
             FilePath::ZeroCopyRead
         };
         place = file(&FileKey { inode: ends.first.inode, target, port }, ends.first.descriptor, tid, path, 1, bytes);
+        places.first = place;
     }
     if second == Endpoint::File as u8 {
         let key = FileKey { inode: ends.second.inode, target, port: PORT_NONE };
-        file(&key, ends.second.descriptor, tid, FilePath::Written, 1, bytes);
+        places.second = file(&key, ends.second.descriptor, tid, FilePath::Written, 1, bytes);
     }
     let key = TransferKey {
         target: target as u16,
@@ -177,6 +189,7 @@ pub(crate) fn moved(target: u32, ids: u64, syscall: u8, ends: &Ends, bytes: u64)
         // What a file's bytes are in memory for, they leave it by the other way.
         latency::note_duration(tid as u64, syscall as u64, kind as u64, place as u64, to_first as u64);
     }
+    places
 }
 
 /// Counts a transfer for the client at the other end of a listener's connection.

@@ -8,6 +8,7 @@ use super::{
     maps::TARGETS,
     messages,
     object::{Object, is_writable},
+    order::{self, Plan},
     read::{near, user},
     refused,
     task::{running, running_task, thread_ids},
@@ -93,8 +94,12 @@ fn on_counted(task: *const u8, slot: u32, ids: u64, call: &Call, syscall: Syscal
     if ret <= 0 {
         account::result(slot, code, ret.unsigned_abs() as u32);
         refused::note(task, slot, call, syscall, ret);
+        if has(|features| &features.order) {
+            order::note_nothing(slot, call, syscall, ret);
+        }
         return;
     }
+    let plan = if has(|features| &features.order) { Plan::of(call, syscall, ids) } else { Plan::NONE };
     let class = syscall.class();
     // One descriptor, and user memory at the other end; or two.
     let (first, second) = match syscall {
@@ -120,7 +125,10 @@ fn on_counted(task: *const u8, slot: u32, ids: u64, call: &Call, syscall: Syscal
         Syscall::Sendmmsg | Syscall::Recvmmsg => messages::bytes(slot, call, ret as u64),
         _ => ret as u64,
     };
-    account::moved(slot, ids, code, &ends, bytes);
+    let places = account::moved(slot, ids, code, &ends, bytes);
+    if has(|features| &features.order) {
+        plan.note(slot, ids, &places, bytes);
+    }
 }
 
 #[inline(always)]

@@ -91,10 +91,18 @@ pub struct TopicBytes {
     pub asked_bytes: u64,
     /// The same: read ahead.
     pub read_ahead_bytes: u64,
+    /// Bytes read in sequence.
+    pub read_sequential_bytes: u64,
+    /// Bytes read elsewhere than where the last call of the reader had ended.
+    pub read_random_bytes: u64,
+    /// Bytes appended in sequence.
+    pub written_sequential_bytes: u64,
+    /// Bytes written elsewhere.
+    pub written_random_bytes: u64,
 }
 
 /// Counts of [`TopicBytes`].
-const COUNTS: usize = 5;
+const COUNTS: usize = 9;
 
 impl TopicBytes {
     pub(crate) const fn named(topic: Arc<str>, partition: Option<u32>) -> Self {
@@ -106,6 +114,10 @@ impl TopicBytes {
             written_bytes: 0,
             asked_bytes: 0,
             read_ahead_bytes: 0,
+            read_sequential_bytes: 0,
+            read_random_bytes: 0,
+            written_sequential_bytes: 0,
+            written_random_bytes: 0,
         }
     }
 
@@ -121,11 +133,25 @@ impl TopicBytes {
             &mut self.written_bytes,
             &mut self.asked_bytes,
             &mut self.read_ahead_bytes,
+            &mut self.read_sequential_bytes,
+            &mut self.read_random_bytes,
+            &mut self.written_sequential_bytes,
+            &mut self.written_random_bytes,
         ]
     }
 
     const fn bytes(&self) -> [u64; COUNTS] {
-        [self.zero_copy_read_bytes, self.copied_read_bytes, self.written_bytes, self.asked_bytes, self.read_ahead_bytes]
+        [
+            self.zero_copy_read_bytes,
+            self.copied_read_bytes,
+            self.written_bytes,
+            self.asked_bytes,
+            self.read_ahead_bytes,
+            self.read_sequential_bytes,
+            self.read_random_bytes,
+            self.written_sequential_bytes,
+            self.written_random_bytes,
+        ]
     }
 
     fn merge(&mut self, other: &Self) {
@@ -139,6 +165,12 @@ impl TopicBytes {
         if let Some(cache) = &topic.cache {
             self.asked_bytes += cache.asked_bytes;
             self.read_ahead_bytes += cache.read_ahead_bytes;
+        }
+        if let Some(order) = &topic.order {
+            self.read_sequential_bytes += order.read.sequential_bytes;
+            self.read_random_bytes += order.read.random_bytes;
+            self.written_sequential_bytes += order.written.sequential_bytes;
+            self.written_random_bytes += order.written.random_bytes;
         }
     }
 }
@@ -409,11 +441,15 @@ impl Series {
                 (of.port, of.name) = (Some(LocalPort::Entry(OTHER)), Some(OTHER.to_owned()));
             }
         }
+        let renamed = |port: &LocalPort| match port {
+            LocalPort::Port(port) if refused.contains(port) => LocalPort::Entry(OTHER),
+            port => port.clone(),
+        };
         if let Some(latency) = &mut report.latency {
-            latency.rename(|port| match port {
-                LocalPort::Port(port) if refused.contains(port) => LocalPort::Entry(OTHER),
-                port => port.clone(),
-            });
+            latency.rename(renamed);
+        }
+        if let Some(order) = &mut report.order {
+            order.rename(renamed);
         }
         report.transfers = fold_transfers(std::mem::take(&mut report.transfers), &refused);
         self.folded_listeners.count()

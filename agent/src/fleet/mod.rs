@@ -24,7 +24,7 @@ pub(crate) use window::key;
 use crate::{
     cpu, facts,
     machine::{Machine, Subject},
-    probe::{FileCount, Probe, ProbeError, Slot, Usage},
+    probe::{FileCount, Probe, ProbeError, Slot, Taken, Usage},
     report::{self, Attach, Facts},
     residency::Residency,
     snapshot::Snapshot,
@@ -297,10 +297,10 @@ impl Fleet {
                     // The names of directories, before they go.
                     let directories = self.probe.snapshot(slot)?.directories;
                     let of_member: Vec<_> = seen.iter().filter(|file| file.slot == slot).collect();
-                    let (files, durations) = self.probe.take_files(&of_member)?;
+                    let Taken { files, durations, order } = self.probe.take_files(&of_member)?;
                     self.evicted += u64::try_from(files.len()).unwrap_or(0);
                     let fills = self.probe.take_fills(slot, &files)?;
-                    let idle = Snapshot { files, directories, fills, durations, ..Snapshot::default() };
+                    let idle = Snapshot { files, directories, fills, durations, order, ..Snapshot::default() };
                     member.past = past::fold(&std::mem::take(&mut member.past).plus(&idle));
                 }
                 tracing::info!(evicted = self.evicted, "files that lie still left the kernel's table, which fills up");

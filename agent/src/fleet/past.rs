@@ -61,7 +61,8 @@ pub(super) fn fold(snapshot: &Snapshot) -> Snapshot {
     let kept: BTreeSet<InodeKey> = directories.iter().map(|directory| directory.inode).collect();
     let durations = snapshot.durations.as_ref();
     let durations = durations.map(|durations| durations.folded(|log| kept.contains(log)));
-    Snapshot { files, directories, files_other: overflow.moved, fills, durations, ..snapshot.clone() }
+    let order = snapshot.order.as_ref().map(|order| order.folded(|log| kept.contains(log)));
+    Snapshot { files, directories, files_other: overflow.moved, fills, durations, order, ..snapshot.clone() }
 }
 
 #[cfg(test)]

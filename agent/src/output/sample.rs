@@ -9,9 +9,9 @@ pub(super) use machine::{machine, residency};
 
 use crate::report::{
     Attach, CacheUse, CallLatency, ClientTraffic, Cost, DATAGRAM, DurationBucket, Egress, EmptyCount, EndedBy,
-    ErrorCount, Estimate, FileTraffic, Flow, KafkaTarget, Latency, Listener, ListenerCache, LocalPort, Lost, Note,
-    OTHER, OUTBOUND, PageCache, ProcessCost, Reason, Report, SCHEMA_VERSION, Setting, SizeBucket, Target, Took, Topic,
-    TopicLatency, Transfer, Window,
+    ErrorCount, Estimate, FileTraffic, Flow, KafkaTarget, Latency, Listener, ListenerCache, LocalPort, LogUse, Lost,
+    Note, OTHER, OUTBOUND, Order, PageCache, ProcessCost, Reason, Report, SCHEMA_VERSION, SendfileUse, Sequence,
+    Setting, ShortCalls, SizeBucket, Target, Took, Topic, TopicLatency, Transfer, Window,
 };
 use std::sync::Arc;
 
@@ -126,7 +126,15 @@ fn error(syscall: &'static str, errno: &str, calls: u64) -> ErrorCount {
 
 fn topic(topic: &str, partition: u32, moved: [u64; 3]) -> Topic {
     let [zero_copy_read_bytes, copied_read_bytes, written_bytes] = moved;
-    Topic { topic: topic.into(), partition, zero_copy_read_bytes, copied_read_bytes, written_bytes, cache: None }
+    Topic {
+        topic: topic.into(),
+        partition,
+        zero_copy_read_bytes,
+        copied_read_bytes,
+        written_bytes,
+        cache: None,
+        order: None,
+    }
 }
 
 fn file(directory: Option<&str>, name: &str, inode: Option<u64>, moved: [u64; 3]) -> FileTraffic {
@@ -261,6 +269,7 @@ pub(super) fn broker() -> Report {
             file(Some("a"), "recovery-point-offset-checkpoint.tmp", Some(1_312_002), [0, 0, 812]),
         ],
         latency: None,
+        order: None,
         cost: None,
         unsent_read_bytes: 0,
         lost: Lost::default(),

@@ -10,14 +10,14 @@ use aya::{
 };
 
 use super::{
-    FileCount, Parts, ProbeError, Slot,
+    FileCount, Parts, ProbeError, Slot, Taken,
     batch::for_each,
     latency,
     load::map_mut,
+    order,
     places::{self, Places},
     read::{add_file, file_counts},
 };
-use crate::snapshot::{Durations, File};
 
 const FILES: &str = "FILES";
 const FILE_COUNTS: &str = "FILE_COUNTS";
@@ -41,11 +41,7 @@ pub(super) fn files(ebpf: &Ebpf) -> Result<Vec<FileCount>, ProbeError> {
 
 /// Takes those entries out of the table to which nothing was added since they were `seen`. What is added while they leave
 /// is in what is returned.
-pub(super) fn take(
-    ebpf: &mut Ebpf,
-    seen: &[&FileCount],
-    parts: Parts,
-) -> Result<(Vec<File>, Option<Durations>), ProbeError> {
+pub(super) fn take(ebpf: &mut Ebpf, seen: &[&FileCount], parts: Parts) -> Result<Taken, ProbeError> {
     let mut taken = Vec::new();
     let failure = remove_idle(ebpf, seen, &mut taken).err();
     places::retire(ebpf)?;
@@ -57,13 +53,14 @@ pub(super) fn take(
         counts.set(value.index, FileCounts::default(), 0).map_err(|error| failed(FILE_COUNTS, &error))?;
     }
     let durations = if parts.latency.is_some() { Some(latency::take(ebpf, &taken)?) } else { None };
+    let order = if parts.order { Some(order::take(ebpf, &taken)?) } else { None };
     let free: Vec<u32> = taken.iter().map(|(_, value)| value.index).collect();
     Places::Files.give_back(ebpf, &free)?;
     if let Some(error) = failure {
         // What was taken is nowhere else any more: it must be returned.
         tracing::warn!(%error, "not every file that lies still could leave its map");
     }
-    Ok((files.into_values().collect(), durations))
+    Ok(Taken { files: files.into_values().collect(), durations, order })
 }
 
 fn remove_idle(ebpf: &mut Ebpf, seen: &[&FileCount], taken: &mut Vec<(FileKey, FileValue)>) -> Result<(), ProbeError> {

@@ -142,6 +142,7 @@ pub(super) fn features(layout: &Layout, leg: Leg, facts: &KernelFacts, fetch: bo
         page_cache: 0,
         latency: 0,
         clients: 0,
+        order: 0,
     }
 }
 

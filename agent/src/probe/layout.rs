@@ -1,6 +1,6 @@
 //! Where the running kernel keeps what the program reads, from the kernel's own BTF.
 
-use agent_ebpf::{ClientOffsets, FillOffsets, Offsets};
+use agent_ebpf::{ClientOffsets, FillOffsets, Offsets, OrderOffsets};
 
 use super::{
     btf::{Btf, Kind},
@@ -169,6 +169,18 @@ impl Layout {
             ipv4: self.offset("sock", "__sk_common.skc_daddr")?,
             // A kernel without IPv6 has none.
             ipv6: self.offset("sock", "__sk_common.skc_v6_daddr").unwrap_or(0),
+        })
+    }
+
+    /// Where a file's position, its flags and its size are.
+    ///
+    /// # Errors
+    /// As [`Self::fill_offsets`].
+    pub fn order_offsets(&self) -> Result<OrderOffsets, ProbeError> {
+        Ok(OrderOffsets {
+            file_pos: self.offset("file", "f_pos")?,
+            file_flags: self.offset("file", "f_flags")?,
+            inode_size: self.offset("inode", "i_size")?,
         })
     }
 

@@ -3,8 +3,8 @@
 use std::{fs, io, thread};
 
 use agent_ebpf::{
-    CLIENT_LISTENERS, COUNTERS, ClientOffsets, FILL_WAYS, Features, FillOffsets, LISTENER_WORDS, Offsets, SyscallTable,
-    THREADS,
+    CLIENT_LISTENERS, COUNTERS, ClientOffsets, FILL_WAYS, Features, FillOffsets, LISTENER_WORDS, Offsets, OrderOffsets,
+    SHORT_REASONS, SyscallTable, THREADS,
     syscall::{GENERIC, I386, NOT_COUNTED, SYSCALLS, X86_64},
 };
 use aya::{
@@ -91,7 +91,9 @@ fn attach_object(
     let page_cache = parts.page_cache.then(|| fills::obstacle(&kernel.layout)).flatten();
     let client_offsets = kernel.layout.client_offsets();
     let clients = parts.clients.and(client_offsets.as_ref().err()).map(ToString::to_string);
-    let mut missing = Missing { page_cache, clients, latency: None };
+    let order = kernel.layout.order_offsets().err().filter(|_| parts.order).map(|error| error.to_string());
+    let mut missing = Missing { page_cache, clients, latency: None, order };
+    parts.order &= missing.order.is_none();
     parts.clients = parts.clients.filter(|_| client_offsets.is_ok());
     parts.page_cache &= missing.page_cache.is_none();
     let constants = Constants::of(kernel, parts)?;
@@ -100,7 +102,8 @@ fn attach_object(
         .map(|candidate| {
             let features = kernel::features(&kernel.layout, candidate.leg, &kernel.facts, kernel.fetch);
             let (page_cache, latency) = (u32::from(parts.page_cache), u32::from(parts.latency.is_some()));
-            Features { page_cache, latency, clients: u32::from(parts.clients.is_some()), ..features }
+            let (clients, order) = (u32::from(parts.clients.is_some()), u32::from(parts.order));
+            Features { page_cache, latency, clients, order, ..features }
         })
         .collect();
     raise_memory_limit(&kernel.facts);
@@ -217,6 +220,7 @@ struct Constants {
     fills: FillOffsets,
     slow_ns: u64,
     clients: ClientOffsets,
+    order: OrderOffsets,
 }
 
 impl Constants {
@@ -226,7 +230,8 @@ impl Constants {
         let fills = kernel.layout.fill_offsets().unwrap_or_default();
         let slow_ns = parts.latency.map_or(u64::MAX, |slow| u64::try_from(slow.as_nanos()).unwrap_or(u64::MAX));
         let clients = kernel.layout.client_offsets().unwrap_or_default();
-        Ok(Self { offsets: kernel.layout.offsets()?, native, compat, fills, slow_ns, clients })
+        let order = kernel.layout.order_offsets().unwrap_or_default();
+        Ok(Self { offsets: kernel.layout.offsets()?, native, compat, fills, slow_ns, clients, order })
     }
 
     /// The loader with these and with the sizes of the maps.
@@ -234,6 +239,7 @@ impl Constants {
         let targets = u32::from(capacity.targets.max(1));
         // A part that is left out takes no memory. Files that are read from a disk are few among those that are read.
         let with_fills = |entries: u32| if parts.page_cache { entries } else { 1 };
+        let with_order = |entries: u32| if parts.order { entries } else { 1 };
         let with_latency = |entries: u32| if parts.latency.is_some() { entries } else { 1 };
         loader
             .override_global("OFFSETS", &self.offsets, true)
@@ -244,6 +250,11 @@ impl Constants {
             .override_global("CLIENT_OFFSETS", &self.clients, true)
             .map_max_entries("CLIENTS", parts.clients.map_or(1, |clients| clients.saturating_mul(targets)))
             .map_max_entries("CLIENTS_OTHER", parts.clients.map_or(1, |_| CLIENT_LISTENERS * targets))
+            .override_global("ORDER_OFFSETS", &self.order, true)
+            .map_max_entries("ORDERS", with_order(capacity.files))
+            .map_max_entries("READERS", with_order(capacity.files / 2))
+            .map_max_entries("SHORTS", with_order(1024))
+            .map_max_entries("SHORTS_OTHER", with_order(targets * SHORT_REASONS))
             .override_global("SLOW_NS", &self.slow_ns, true)
             .map_max_entries("LATENCIES", with_latency(capacity.transfers))
             .map_max_entries("FILE_LATENCIES", with_latency(capacity.files))

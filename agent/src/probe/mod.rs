@@ -20,6 +20,7 @@ mod layout;
 mod leg;
 mod load;
 mod misses;
+mod order;
 mod places;
 mod read;
 mod release;
@@ -40,7 +41,7 @@ pub use kernel::{KernelFacts, Preemption};
 pub use layout::{Layout, VMLINUX};
 pub use leg::{Candidate, Leg, LegChoice, candidates};
 
-use crate::snapshot::{Durations, File, Fills, Snapshot};
+use crate::snapshot::{Durations, File, Fills, Order, Snapshot};
 
 /// Hooks in the kernel. They are links that live as long as this value: whatever ends the process detaches them.
 pub struct Probe {
@@ -64,6 +65,7 @@ struct Missing {
     page_cache: Option<String>,
     clients: Option<String>,
     latency: Option<String>,
+    order: Option<String>,
 }
 
 /// What is counted beside the calls.
@@ -75,6 +77,19 @@ pub struct Parts {
     pub latency: Option<Duration>,
     /// Traffic by remote address: of so many for each target, counted by listener.
     pub clients: Option<u32>,
+    /// In what order files are read and written, and what `sendfile` does not send.
+    pub order: bool,
+}
+
+/// What was counted of files that left the kernel's table.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Taken {
+    /// What moved.
+    pub files: Vec<File>,
+    /// How long the calls took; `None` where that is not measured.
+    pub durations: Option<Durations>,
+    /// In what order; `None` where that is not counted.
+    pub order: Option<Order>,
 }
 
 /// Counts of a file and a port at one moment.
@@ -165,7 +180,12 @@ impl Probe {
             });
         let latency = self.missing.latency.iter().map(|why| format!("How long calls take is not measured: {why}."));
         let clients = self.missing.clients.iter().map(|why| format!("Clients are not told apart: {why}."));
-        page_cache.chain(latency).chain(clients).collect()
+        let order = self
+            .missing
+            .order
+            .iter()
+            .map(|why| format!("In what order files are read and written is not told: {why}."));
+        page_cache.chain(latency).chain(clients).chain(order).collect()
     }
 
     /// From which duration on a call is slow; `None` where durations are not measured.
@@ -250,11 +270,11 @@ impl Probe {
     }
 
     /// Takes those entries out of the kernel's table to which nothing was added since they were `seen`: their counts are
-    /// the caller's now, and how long the calls took that moved their bytes.
+    /// the caller's now, how long the calls took that moved their bytes, and in what order these were read and written.
     ///
     /// # Errors
     /// What the kernel said.
-    pub fn take_files(&mut self, seen: &[&FileCount]) -> Result<(Vec<File>, Option<Durations>), ProbeError> {
+    pub fn take_files(&mut self, seen: &[&FileCount]) -> Result<Taken, ProbeError> {
         evict::take(&mut self.ebpf, seen, self.parts)
     }
 

@@ -22,6 +22,7 @@ use super::{
     files::{self, Known},
     fills, latency,
     load::{Borrowed, map},
+    order,
     places::Places,
     threads,
 };
@@ -49,6 +50,7 @@ pub(super) fn snapshots(
     let mut durations = if parts.latency.is_some() { latency::read(ebpf, &slots)? } else { Vec::new() }.into_iter();
     // Clients come before transfers for the same reason.
     let mut clients = if parts.clients.is_some() { clients::read(ebpf, &slots)? } else { Vec::new() }.into_iter();
+    let mut orders = if parts.order { order::read(ebpf, &slots)? } else { Vec::new() }.into_iter();
     let (transfers, transfer_entries) = transfers(ebpf, &slots)?;
     let mut fills = if parts.page_cache { fills::read(ebpf, &slots)? } else { Vec::new() }.into_iter();
     for ((slot, snapshot), kinds) in lives.iter_mut().zip(transfers) {
@@ -63,6 +65,7 @@ pub(super) fn snapshots(
         snapshot.durations = durations.next();
         snapshot.clients = clients.next();
         snapshot.unsent_read = unsent.next().unwrap_or(0);
+        snapshot.order = orders.next();
     }
     Ok(usage_of([transfer_entries, file_entries, directory_entries], capacity))
 }

@@ -15,6 +15,7 @@ use super::{
     batch::{for_each, for_each_from},
     latency,
     load::map_mut,
+    order,
     places::{self, Places},
 };
 
@@ -29,6 +30,9 @@ pub(super) fn clear(ebpf: &mut Ebpf, slot: u16, parts: Parts) -> Result<(), Prob
     places::retire(ebpf)?;
     if parts.latency.is_some() {
         latency::clear(ebpf, &transfers, &files)?;
+    }
+    if parts.order {
+        order::clear(ebpf, slot, &files)?;
     }
     clear_transfers(ebpf, &transfers)?;
     clear_files(ebpf, &files)?;

@@ -6,7 +6,7 @@ use agent_ebpf::{Counter, RESULT_RESTARTED, SIZE_BUCKETS};
 
 use super::{
     Attach, EmptyCount, ErrorCount, Facts, LocalPort, Lost, OTHER, Report, SCHEMA_VERSION, SizeBucket, Topic, Transfer,
-    Window, cache, clients, cost, files::Tally, latency, listeners, notes,
+    Window, cache, clients, cost, files::Tally, latency, listeners, notes, order,
 };
 use crate::{
     advice::advise,
@@ -38,7 +38,8 @@ impl Builder {
         mut topics: Vec<Topic>,
     ) -> Report {
         let fills = cache::OfFiles::new(parts);
-        let files = self.tally.files(parts, facts, &fills, &mut topics);
+        let logs = order::OfLogs::new(parts);
+        let files = self.tally.files(parts, facts, &fills, &logs, &mut topics);
         let sent = self.tally.sent();
         // Everything but files is little: it is simply added up.
         let sum = match parts {
@@ -68,6 +69,7 @@ impl Builder {
             topics,
             files,
             page_cache: cache::page_cache(parts, &fills, delta, facts),
+            order: order::sequence(parts, &logs, delta, facts),
             residency: facts.residency.clone(),
             machine: facts.machine.clone(),
             advice: Vec::new(),

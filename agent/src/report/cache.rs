@@ -166,13 +166,7 @@ const fn at_least_nothing(fill: Fill) -> Fill {
 
 fn listener(port: u32, cache: CacheUse, facts: &Facts) -> ListenerCache {
     let port = LocalPort::from_code(port);
-    let name = match &port {
-        Some(LocalPort::Port(port)) => {
-            facts.listeners.iter().find(|listener| listener.port == *port).map(|listener| listener.name.clone())
-        }
-        Some(LocalPort::Entry(entry)) => Some((*entry).to_owned()),
-        None => None,
-    };
+    let name = port.as_ref().and_then(|port| facts.listener_name(port));
     ListenerCache { port, name, cache }
 }
 

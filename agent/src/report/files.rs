@@ -8,8 +8,9 @@ use std::{
 use agent_ebpf::{FileBytes, FilePath, Fill, InodeKey};
 
 use super::{
-    CacheUse, Facts, FileTraffic, LocalPort, OTHER, Topic,
+    CacheUse, Facts, FileTraffic, LocalPort, LogUse, OTHER, Topic,
     cache::{self, OfFiles},
+    order::{self, OfLogs},
 };
 use crate::{
     kafka::{TopicPartition, is_segment},
@@ -63,6 +64,8 @@ struct Sum {
     moved: FileBytes,
     /// What came into the page cache while it was read.
     fill: Fill,
+    /// In what order it was read and written.
+    order: order::Sum,
     /// Whether any file of it is there.
     used: bool,
 }
@@ -107,6 +110,7 @@ impl Tally {
         parts: &[&Snapshot],
         facts: &Facts,
         fills: &OfFiles,
+        logs: &OfLogs,
         topics: &mut Vec<Topic>,
     ) -> Vec<FileTraffic> {
         if !self.rules.is_of(facts) {
@@ -115,6 +119,7 @@ impl Tally {
         self.round = self.round.wrapping_add(1);
         for sum in &mut self.sums {
             (sum.moved, sum.fill, sum.used) = (FileBytes::default(), Fill::default(), false);
+            sum.order = order::Sum::default();
         }
         let mut present = 0;
         for directory in parts.iter().flat_map(|part| &part.directories) {
@@ -125,6 +130,12 @@ impl Tally {
         for file in parts.iter().flat_map(|part| &part.files) {
             self.add(file, fills.of(file), &mut files);
         }
+        for (directory, order) in logs.all() {
+            let sum = self.directories.get(directory).filter(|directory| directory.round == self.round);
+            if let Some(sum) = sum.and_then(|known| self.sums.get_mut(known.sum? as usize)) {
+                sum.order += order;
+            }
+        }
         files.extend(overflow(parts));
         files.sort_by_key(|f| std::cmp::Reverse(f.zero_copy_read_bytes + f.copied_read_bytes + f.written_bytes));
         // What has grown, by halves, keeps no more than it takes.
@@ -133,7 +144,7 @@ impl Tally {
         }
         topics.clear();
         topics.reserve_exact(self.sums.len());
-        topics.extend(self.sums.iter().filter(|sum| sum.used).map(|sum| sum.topic(fills.counted)));
+        topics.extend(self.sums.iter().filter(|sum| sum.used).map(|sum| sum.topic(fills.counted, logs.counted)));
         topics.sort_unstable_by(|a, b| {
             let bytes = |t: &Topic| t.zero_copy_read_bytes + t.copied_read_bytes + t.written_bytes;
             bytes(b).cmp(&bytes(a)).then_with(|| (&a.topic, a.partition).cmp(&(&b.topic, b.partition)))
@@ -196,6 +207,7 @@ impl Tally {
                     partition: topic.partition,
                     moved: FileBytes::default(),
                     fill: Fill::default(),
+                    order: order::Sum::default(),
                     used: false,
                 });
                 next
@@ -228,10 +240,11 @@ fn is_code(name: &str) -> bool {
 }
 
 impl Sum {
-    fn topic(&self, counted: bool) -> Topic {
+    fn topic(&self, has_cache: bool, has_order: bool) -> Topic {
         let read = self.moved.bytes[FilePath::ZeroCopyRead as usize] + self.moved.bytes[FilePath::CopiedRead as usize];
         Topic {
-            cache: counted.then(|| CacheUse::new(read, self.fill)),
+            order: has_order.then(|| LogUse::new(&self.order, &self.moved)),
+            cache: has_cache.then(|| CacheUse::new(read, self.fill)),
             topic: Arc::clone(&self.topic),
             partition: self.partition,
             zero_copy_read_bytes: self.moved.bytes[FilePath::ZeroCopyRead as usize],
@@ -257,7 +270,7 @@ fn overflow(parts: &[&Snapshot]) -> Option<FileTraffic> {
     })
 }
 
-fn add(sum: &mut FileBytes, moved: &FileBytes) {
+pub(super) fn add(sum: &mut FileBytes, moved: &FileBytes) {
     for i in 0..sum.bytes.len() {
         sum.bytes[i] += moved.bytes[i];
         sum.calls[i] += moved.calls[i];

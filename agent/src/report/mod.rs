@@ -12,6 +12,7 @@ mod files;
 mod latency;
 mod listeners;
 mod notes;
+mod order;
 mod why;
 
 use std::{collections::BTreeSet, sync::Arc};
@@ -24,6 +25,7 @@ pub use cost::{Cost, Estimate, ProcessCost};
 pub use latency::{CallLatency, DurationBucket, Latency, Took, TopicLatency};
 pub(crate) use latency::{ENDS_NS, seconds};
 pub use listeners::total_egress;
+pub use order::{LogUse, Order, SendfileUse, Sequence, ShortCalls};
 use serde::Serialize;
 pub(crate) use why::{REASONS, Seen, reasons};
 
@@ -75,6 +77,8 @@ pub struct Report {
     pub files: Vec<FileTraffic>,
     /// How much of what was read was in the page cache; `None` where that was not counted.
     pub page_cache: Option<PageCache>,
+    /// In what order logs were read and written, and what `sendfile` did not send; `None` where that was not counted.
+    pub order: Option<Sequence>,
     /// How much of its logs is in memory; `None` where that was not looked at.
     pub residency: Option<Arc<Residency>>,
     /// What the process runs on; `None` where that was not looked at.
@@ -363,6 +367,8 @@ pub struct Topic {
     pub written_bytes: u64,
     /// How much of what was read of its log was in the page cache; `None` where that was not counted.
     pub cache: Option<CacheUse>,
+    /// In what order it was read and written; `None` where that was not counted.
+    pub order: Option<LogUse>,
 }
 
 /// File traffic outside the topics.
@@ -435,6 +441,18 @@ pub struct Facts {
     pub compat: Option<bool>,
     /// What could not be found out, in sentences.
     pub problems: Vec<String>,
+}
+
+impl Facts {
+    /// The name of a listener, or what stands for one.
+    fn listener_name(&self, port: &LocalPort) -> Option<String> {
+        match port {
+            LocalPort::Port(port) => {
+                self.listeners.iter().find(|listener| listener.port == *port).map(|listener| listener.name.clone())
+            }
+            LocalPort::Entry(entry) => Some((*entry).to_owned()),
+        }
+    }
 }
 
 /// A listener that a configuration names.

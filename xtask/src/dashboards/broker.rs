@@ -7,7 +7,7 @@ use super::{
     cache,
     colour::{BAD, COPIED, GOOD, RECEIVED, UNKNOWN, ZERO_COPY},
     fleet::{IDLE, gauge},
-    latency, machine,
+    latency, machine, order,
     panel::{Panel, unit},
     query::{
         CARRIED, EGRESS, LISTENER, TARGET, TOPIC_BYTES, amplification, and, egress, rate, ratio, share, sum, sum_of,
@@ -48,6 +48,7 @@ pub(super) fn board() -> Board {
             ("How long do calls take?", latency::durations()),
             ("What comes in?", ingress()),
             ("From memory or from disk?", cache::cache()),
+            ("In what order?", order::order()),
             ("What does it run on?", machine::machine()),
             ("Which process is it?", process()),
         ],

@@ -14,6 +14,7 @@ mod health;
 mod latency;
 pub(crate) mod live;
 mod machine;
+mod order;
 mod panel;
 mod query;
 pub(crate) mod screenshots;

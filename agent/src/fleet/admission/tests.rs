@@ -15,6 +15,7 @@ fn report(topics: &[(u8, u32, u64)]) -> Report {
         copied_read_bytes: 0,
         written_bytes: 0,
         cache: None,
+        order: None,
     };
     let mut report = build(&Snapshot::default(), &facts(), window, attach);
     report.topics = topics.iter().map(topic).collect();

@@ -118,6 +118,18 @@ metrics! {
         "Their durations, all together.";
     TOPIC_SLOW_CALLS: Counter "zctrace_topic_slow_calls_total" ["target" "topic" "path"]
         "Of these, calls that took as long as --slow says.";
+    TOPIC_ORDER: Counter "zctrace_topic_order_bytes_total" ["target" "topic" "partition" "operation" "order"]
+        "Bytes of a topic's log by operation (read, append) and by where the call began: sequential (where the last one of its reader or writer ended), random (elsewhere).";
+    LOG_CALLS: Counter "zctrace_log_calls_total" ["target" "operation"]
+        "Calls that moved bytes of log segments: read, append.";
+    LOG_CALL_BYTES: Counter "zctrace_log_call_bytes_total" ["target" "operation"]
+        "Bytes that they moved.";
+    LOG_JUMPS: Counter "zctrace_log_jumps_total" ["target" "operation"]
+        "Of these, calls that began elsewhere than where the last one of their reader or writer ended.";
+    SHORT_SENDS: Counter "zctrace_sendfile_short_calls_total" ["target" "listener" "port" "reason"]
+        "sendfile calls into sockets that sent less than was asked: send_buffer (it was full), again (it had no room at all), end_of_file, limit (2 GiB), interrupted.";
+    SHORT_SEND_BYTES: Counter "zctrace_sendfile_unsent_bytes_total" ["target" "listener" "port" "reason"]
+        "Bytes that they were asked for and did not send; what is asked for again counts again.";
     LOG_SIZE: Gauge "zctrace_log_size_bytes" ["target" "segments"]
         "Bytes of log segments: active (those that are written to), older.";
     LOG_RESIDENT: Gauge "zctrace_log_resident_bytes" ["target" "segments"]

@@ -5,6 +5,7 @@ mod clients;
 mod latency;
 mod machine;
 mod metrics;
+mod order;
 mod residency;
 #[cfg(test)]
 pub(crate) mod tests;
@@ -121,6 +122,7 @@ pub fn render(views: &[&View], own: &Own, out: &mut dyn io::Write) -> io::Result
     cache::render(&mut text, views);
     clients::render(&mut text, views);
     latency::render(&mut text, views);
+    order::render(&mut text, views);
     residency::render(&mut text, views);
     machine::render(&mut text, views);
     losses(&mut text, views);

@@ -3,13 +3,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use agent_ebpf::{Fill, FillWay};
+use agent_ebpf::{Fill, FillWay, Runs, Short, ShortReason, Tally};
 
 use super::*;
 use crate::{
     fleet::{ClientSeries, FlowBytes, TopicBytes, TopicTook},
     report::{self, Attach, EndedBy, OTHER, Window},
-    snapshot::{CallDurations, Durations, FileFill, Fills, Snapshot},
+    snapshot::{CallDurations, Durations, FileFill, Fills, LogOrder, Order, ShortSends, Snapshot},
     target::Surroundings,
 };
 
@@ -39,6 +39,21 @@ fn with_durations(snapshot: &Snapshot) -> Snapshot {
     Snapshot { durations: Some(durations), ..snapshot.clone() }
 }
 
+/// The same with the order of its logs, and calls that were cut short.
+fn with_order(snapshot: &Snapshot) -> Snapshot {
+    let tally = |bytes: u64| Tally { calls: bytes / 100, bytes };
+    let read = Runs { sequential: tally(3000), random: tally(200) };
+    let written = Runs { sequential: tally(500), random: tally(0) };
+    let log = |directory: &crate::snapshot::Directory| LogOrder { log: Some(directory.inode), read, written };
+    let short = ShortSends {
+        port: 33901,
+        reason: ShortReason::SendBuffer,
+        short: Short { calls: 4, asked: 4_000_000, sent: 400_000 },
+    };
+    let order = Order { logs: snapshot.directories.iter().map(log).collect(), short: vec![short] };
+    Snapshot { order: Some(order), ..snapshot.clone() }
+}
+
 fn view(name: &str, snapshot: &Snapshot) -> View {
     let facts = report::Facts {
         disk_read_bytes: Some(200_704),
@@ -46,7 +61,7 @@ fn view(name: &str, snapshot: &Snapshot) -> View {
         machine: Some(crate::output::sample::machine()),
         ..report::tests::facts()
     };
-    let snapshot = with_durations(&with_fills(snapshot));
+    let snapshot = with_order(&with_durations(&with_fills(snapshot)));
     let window =
         Window { start: "2026-11-23T21:49:16.325Z".to_owned(), seconds: 10.5, ended_by: EndedBy::StillRunning };
     let report = report::build(&snapshot, &facts, window, Attach { leg: "raw".to_owned(), ..Attach::default() });
@@ -209,7 +224,7 @@ fn names_from_elsewhere_can_not_break_a_line() {
 #[test]
 fn what_found_a_map_full_is_in_the_last_bucket_alone() {
     let mut snapshot = recorded();
-    let tally = agent_ebpf::Tally { calls: 5, bytes: 500 };
+    let tally = Tally { calls: 5, bytes: 500 };
     let first = snapshot.transfers[0].id;
     snapshot.other =
         vec![crate::snapshot::OtherTransfer { syscall: first.syscall, source: first.source, sink: first.sink, tally }];

@@ -98,6 +98,7 @@ pub(in crate::output) fn everything() -> Report {
         unknown_bytes: 16_384,
         disk_read_bytes: Some(84_451_328),
     });
+    order(&mut report);
     report.advice = vec![Advice {
         id: "log_dir_on_network",
         text: "Logs lie on a network file system.".to_owned(),
@@ -144,6 +145,38 @@ fn clients(listeners: &mut [Listener]) {
             client(OTHER, 98_000_000, 0, 81_920),
         ])
     });
+}
+
+/// A topic that is read in sequence, one that is not, and calls that were cut short.
+fn order(report: &mut Report) {
+    let of = |sequential_bytes, random_bytes, unknown_bytes, jumps, calls, mean, ratio| Order {
+        sequential_bytes,
+        random_bytes,
+        unknown_bytes,
+        sequential_ratio: Some(ratio),
+        jumps,
+        calls,
+        mean_call_bytes: Some(mean),
+    };
+    let written = of(210_763_776, 0, 0, 0, 12_864, 16_384, 1.0);
+    let none = Order::default();
+    report.topics[0].order = Some(LogUse { read: of(LOG, 0, TLS_READ, 0, 39_864, 32_768, 1.0), written });
+    report.topics[1].order =
+        Some(LogUse { read: of(20_971_520, 62_914_560, 0, 960, 2_560, 32_768, 0.25), written: none });
+    let short = |reason, calls, asked_bytes, sent_bytes| ShortCalls { reason, calls, asked_bytes, sent_bytes };
+    let plaintext = SendfileUse {
+        port: Some(LocalPort::Port(9092)),
+        name: Some("PLAINTEXT".to_owned()),
+        calls: 4_454,
+        bytes: LOG + 98_000_000,
+        short: vec![
+            short("send_buffer", 4_090, 4_288_675_840, 409_000_000),
+            short("again", 1_204, 1_262_485_504, 0),
+            short("limit", 1, 2_147_483_647, 2_147_479_552),
+        ],
+    };
+    let logs = LogUse { read: of(LOG + 20_971_520, 62_914_560, TLS_READ, 960, 42_424, 32_768, 0.87), written };
+    report.order = Some(Sequence { logs, sendfile: vec![plaintext] });
 }
 
 fn latency() -> Latency {
@@ -216,6 +249,9 @@ pub(in crate::output) fn hostile() -> Report {
     }
     report.attach.reason = EVIL.to_owned();
     report.errors.push(error("read", EVIL, 1));
+    for listener in report.order.iter_mut().flat_map(|order| &mut order.sendfile) {
+        listener.name = Some(EVIL.to_owned());
+    }
     for topic in report.latency.iter_mut().flat_map(|latency| &mut latency.topics) {
         topic.topic = EVIL.into();
     }

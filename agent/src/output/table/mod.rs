@@ -10,6 +10,7 @@ mod latency;
 mod listeners;
 mod lost;
 mod machine;
+mod order;
 mod residency;
 #[cfg(test)]
 mod tests;
@@ -37,6 +38,7 @@ pub fn render(report: &Report, style: &Style) -> String {
         calls::results(report, style),
         files::topics(report, style),
         files::others(report, style),
+        order::section(report, style),
         cache::section(report, style),
         residency::section(report, style),
         machine::section(report, style),

@@ -1,0 +1,170 @@
+//! In what order files are read and written, and `sendfile` calls that sent less than was asked: only counted where it is
+//! asked for.
+//!
+//! | map | type | index or key | value | full? |
+//! |---|---|---|---|---|
+//! | `ORDERS` | array | that of `FILE_COUNTS` | [`FileOrder`] | goes with the files |
+//! | `READERS` | LRU hash | [`reader_key`] | [`Reader`] | what was not used for the longest time leaves |
+//! | `SHORTS` | hash | [`ShortKey`] | [`Short`] | `SHORTS_OTHER` |
+//! | `SHORTS_OTHER` | array | [`short_index`] | [`Short`] | cannot |
+//!
+//! Without [`Features::order`](crate::Features::order) they have one entry each, and nothing uses them.
+
+// The number cast here counts variants.
+#![allow(clippy::cast_possible_truncation)]
+
+use crate::Tally;
+
+/// In which direction a file's bytes go: index into [`FileOrder`].
+#[repr(u8)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Direction {
+    /// Out of the file.
+    Read = 0,
+    /// Into the file.
+    Written,
+}
+
+/// How calls follow each other in a file. What is in neither of the two has nothing before it that is known.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "agent", derive(serde::Serialize, serde::Deserialize))]
+pub struct Runs {
+    /// Calls that began where an earlier one of the same reader or writer had ended, and their bytes.
+    pub sequential: Tally,
+    /// Calls that began elsewhere.
+    pub random: Tally,
+}
+
+/// Of one entry of the table of files, indexed by [`Direction`].
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct FileOrder {
+    /// Read and written.
+    pub directions: [Runs; 2],
+}
+
+/// How many places a reader's calls may go on from, where the reader is a thread: it may serve several connections in turn.
+pub const READER_ENDS: usize = 4;
+/// A read may begin so many bytes before the end of the last one and still go on from there: a fetch of so many bytes ends
+/// within a batch of messages, which is fetched again, whole. Kafka's default for the largest batch is 1 MiB.
+pub const READ_AGAIN: u64 = 1 << 20;
+/// [`Reader::ends`]: none.
+pub const NO_END: u64 = u64::MAX;
+
+/// Where a reader's last calls on a file ended, the last one first.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Reader {
+    /// Positions in the file, or [`NO_END`].
+    pub ends: [u64; READER_ENDS],
+}
+
+/// Who reads or writes: the upper half of a [`reader_key`].
+pub mod reader {
+    /// The descriptor of a connection is a reader: with this bit, it is no thread.
+    pub const CONNECTION: u32 = 1 << 31;
+    /// All who write to a file are one.
+    pub const WRITER: u32 = u32::MAX;
+}
+
+/// Key into `READERS`: the place of a file in `FILE_COUNTS`, and who reads or writes it.
+#[must_use]
+#[inline(always)]
+pub const fn reader_key(place: u32, reader: u32) -> u64 {
+    place as u64 | (reader as u64) << 32
+}
+
+/// Why a `sendfile` call into a socket sent less than was asked.
+#[repr(u8)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[cfg_attr(feature = "agent", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "snake_case"))]
+pub enum ShortReason {
+    /// The socket does not wait, and its send buffer took a part.
+    SendBuffer = 0,
+    /// The same, and it took nothing: `EAGAIN`.
+    Again,
+    /// The file ended.
+    EndOfFile,
+    /// No call moves more: `MAX_RW_COUNT`, 2 GiB less a page (include/linux/fs.h).
+    Limit,
+    /// A socket that waits: a signal, a time limit, an error of the connection.
+    Interrupted,
+}
+
+/// How many [`ShortReason`]s there are.
+pub const SHORT_REASONS: u32 = ShortReason::ALL.len() as u32;
+
+impl ShortReason {
+    /// Each, in the order of their values.
+    pub const ALL: [Self; 5] = [Self::SendBuffer, Self::Again, Self::EndOfFile, Self::Limit, Self::Interrupted];
+
+    /// The word used in every output.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::SendBuffer => "send_buffer",
+            Self::Again => "again",
+            Self::EndOfFile => "end_of_file",
+            Self::Limit => "limit",
+            Self::Interrupted => "interrupted",
+        }
+    }
+}
+
+/// What short calls are told apart by.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ShortKey {
+    /// Slot of the target.
+    pub target: u16,
+    /// A [`ShortReason`].
+    pub reason: u16,
+    /// See [`TransferKey::port`](crate::TransferKey::port).
+    pub port: u32,
+}
+
+/// Calls that sent less than was asked.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "agent", derive(serde::Serialize, serde::Deserialize))]
+pub struct Short {
+    /// Calls.
+    pub calls: u64,
+    /// Bytes that were asked for.
+    pub asked: u64,
+    /// Bytes that were sent.
+    pub sent: u64,
+}
+
+/// Index into `SHORTS_OTHER`.
+#[must_use]
+#[inline(always)]
+pub const fn short_index(target: u32, reason: ShortReason) -> u32 {
+    target * SHORT_REASONS + reason as u32
+}
+
+/// Where the running kernel keeps what tells a call's place in its file: set by the agent before load, as
+/// [`Offsets`](crate::Offsets).
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[allow(missing_docs)] // `structure_member`, as the kernel's headers spell them
+pub struct OrderOffsets {
+    pub file_pos: u32,
+    pub file_flags: u32,
+    pub inode_size: u32,
+}
+
+#[cfg(feature = "agent")]
+mod pod {
+    // SAFETY: all of these are `repr(C)`, without padding that could hold anything, and every bit pattern is a value.
+    unsafe impl aya::Pod for super::FileOrder {}
+    // SAFETY: as above.
+    unsafe impl aya::Pod for super::ShortKey {}
+    // SAFETY: as above.
+    unsafe impl aya::Pod for super::Short {}
+    // SAFETY: as above.
+    unsafe impl aya::Pod for super::OrderOffsets {}
+}
+
+const _: () = assert!(size_of::<ShortKey>() == 8);

@@ -1,0 +1,305 @@
+//! Where in its file a call began, beside where the last one ended; and calls of `sendfile` that sent less than was asked.
+
+use agent_ebpf::{
+    Class, Direction, Endpoint, FileOrder, NO_END, OrderOffsets, PORT_NONE, READ_AGAIN, READER_ENDS, Reader, Runs,
+    Short, ShortKey, ShortReason, Syscall,
+    reader::{CONNECTION, WRITER},
+    reader_key, short_index,
+};
+use aya_ebpf::{
+    bindings::BPF_NOEXIST,
+    macros::map,
+    maps::{Array, HashMap, LruHashMap},
+};
+use core::mem::MaybeUninit;
+
+use super::{
+    account::{NOWHERE, Places},
+    call::Call,
+    counter::add_shared,
+    globals::offset,
+    object::{Object, file_of},
+    read::{far, forget, user},
+    task::running_task,
+};
+
+#[map]
+pub(crate) static ORDERS: Array<FileOrder> = Array::with_max_entries(1, 0);
+#[map]
+pub(crate) static READERS: LruHashMap<u64, Reader> = LruHashMap::with_max_entries(1, 0);
+#[map]
+pub(crate) static SHORTS: HashMap<ShortKey, Short> = HashMap::with_max_entries(1, 0);
+#[map]
+pub(crate) static SHORTS_OTHER: Array<Short> = Array::with_max_entries(1, 0);
+
+#[unsafe(no_mangle)]
+pub(crate) static ORDER_OFFSETS: MaybeUninit<OrderOffsets> = MaybeUninit::zeroed();
+
+/// Reads one member of [`ORDER_OFFSETS`].
+#[inline(always)]
+fn at(member: impl FnOnce(&'static OrderOffsets) -> &'static u32) -> usize {
+    // SAFETY: a static that is initialised; volatile, since the agent has changed it.
+    unsafe { core::ptr::read_volatile(member(ORDER_OFFSETS.assume_init_ref())) as usize }
+}
+
+// include/uapi/asm-generic/errno-base.h
+const EAGAIN: i64 = 11;
+// include/uapi/asm-generic/fcntl.h
+const O_NONBLOCK: u32 = 0o4000;
+/// At least this much, and the call moved all that one may: `MAX_RW_COUNT`, with the largest pages that there are.
+const LIMIT: u64 = 0x7fff_0000;
+/// Where a call began can't be told.
+const UNKNOWN: u64 = u64::MAX;
+
+/// How to tell where in the file a call began.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Position {
+    /// It is told: an argument of the call.
+    Start = 0,
+    /// At an address of the process lies where it ended.
+    End,
+    /// The file's own position is where it ended.
+    OfFile,
+    /// It can't be told.
+    Unknown,
+}
+
+/// What of a call's arguments tells its order. Made before what the call moved is counted: what is found out of a call here, the
+/// verifier need not tell apart there.
+pub(crate) struct Plan {
+    /// Of the first end: its descriptor, direction and [`Position`], and what goes with that.
+    first: (u64, u64),
+    /// The same of the second one.
+    second: (u64, u64),
+    /// What a `sendfile` was asked for; 0: another call.
+    asked: u64,
+}
+
+// Where the parts of `how` lie, an argument of `note_call`: bits.
+const DESCRIPTOR: u64 = 0x7fff_ffff;
+const HOW_POSITION: u64 = 32;
+const HOW_DIRECTION: u64 = 34;
+const WHOSE_TARGET: u64 = 35;
+const WHOSE_PORT: u64 = 43;
+
+impl Plan {
+    /// Nothing is to be counted.
+    pub(crate) const NONE: Self = Self { first: (0, 0), second: (0, 0), asked: 0 };
+
+    #[inline(always)]
+    pub(crate) fn of(call: &Call, syscall: Syscall, ids: u64) -> Self {
+        let is_sendfile = syscall as u8 == Syscall::Sendfile as u8;
+        let (first, second) = (call.argument(is_sendfile as usize), call.argument(if is_sendfile { 0 } else { 2 }));
+        let direction = if matches!(syscall.class(), Class::Write) { Direction::Written } else { Direction::Read };
+        let end = |descriptor: u64, direction: Direction, is_source: bool| {
+            // The 32-bit calls have other arguments.
+            let (position, at) = if call.compat { (Position::Unknown, 0) } else { position(call, syscall, is_source) };
+            let how = descriptor & DESCRIPTOR | (position as u64) << HOW_POSITION | (direction as u64) << HOW_DIRECTION;
+            (forget(how, ids), forget(at, ids))
+        };
+        let asked = if is_sendfile { call.argument(3) } else { 0 };
+        Self {
+            first: end(first, direction, true),
+            second: end(second, Direction::Written, false),
+            asked: forget(asked, ids),
+        }
+    }
+
+    /// Counts the order of the call, which moved bytes of files whose counts lie at `places`.
+    #[inline(always)]
+    pub(crate) fn note(&self, target: u32, ids: u64, places: &Places, bytes: u64) {
+        let whose = (places.port as u64) << WHOSE_PORT | (target as u64) << WHOSE_TARGET;
+        // No call moves more than 31 bits of bytes.
+        let bytes = bytes & DESCRIPTOR | (self.second.0 & DESCRIPTOR) << 32;
+        if places.first != NOWHERE {
+            note_call(places.first as u64 | ids << 32, whose | self.first.0, self.first.1, bytes, self.asked);
+        }
+        if places.second != NOWHERE {
+            note_call(places.second as u64 | ids << 32, whose | self.second.0, self.second.1, bytes, 0);
+        }
+    }
+}
+
+/// What tells where the call began in the file at its first or its second end.
+#[inline(always)]
+fn position(call: &Call, syscall: Syscall, is_source: bool) -> (Position, u64) {
+    let pointer = match syscall {
+        Syscall::Pread64 | Syscall::Pwrite64 | Syscall::Preadv | Syscall::Pwritev => {
+            return (Position::Start, call.argument(3));
+        }
+        // -1: the file's own position.
+        Syscall::Preadv2 | Syscall::Pwritev2 if call.argument(3) != u64::MAX => {
+            return (Position::Start, call.argument(3));
+        }
+        Syscall::Sendfile => call.argument(2),
+        Syscall::Splice | Syscall::CopyFileRange => call.argument(if is_source { 1 } else { 3 }),
+        _ => 0,
+    };
+    if pointer != 0 { (Position::End, pointer) } else { (Position::OfFile, 0) }
+}
+
+/// Counts a call by where it began, and what it did not send. A global function: the verifier looks at it once.
+///
+/// `which` is the place of its file and the thread; `how` the port and the target, the direction, how to tell where it began,
+/// and the file's descriptor; `moved` the bytes and the other descriptor; `asked` what a `sendfile` was asked for.
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn note_call(which: u64, how: u64, place: u64, moved: u64, asked: u64) -> u64 {
+    let task = running_task();
+    let (descriptor, other) = ((how & DESCRIPTOR) as u32, (moved >> 32) as u32);
+    let (port, bytes) = ((how >> WHOSE_PORT) as u32, moved & DESCRIPTOR);
+    let position = how >> HOW_POSITION & 3;
+    let end = if position == Position::Start as u64 {
+        Some(place + bytes)
+    } else if position == Position::End as u64 {
+        user::<u64>(place)
+    } else if position == Position::OfFile as u64 {
+        file_of(task, descriptor).and_then(|file| far::<u64>(file, at(|offsets| &offsets.file_pos)))
+    } else {
+        None
+    };
+    let end = end.unwrap_or(UNKNOWN);
+    let is_known = end >= bytes && end < UNKNOWN / 2;
+    let direction = how >> HOW_DIRECTION & 1;
+    if is_known {
+        let reader = if direction == Direction::Written as u64 {
+            WRITER
+        } else if port != PORT_NONE {
+            CONNECTION | other
+        } else {
+            (which >> 32) as u32
+        };
+        note_run(which as u32 as u64 | (reader as u64) << 32, end - bytes, bytes, direction);
+    }
+    if bytes < asked && port != PORT_NONE {
+        let reason = if bytes >= LIMIT {
+            ShortReason::Limit
+        } else if is_known && size_of(task, descriptor) <= end {
+            ShortReason::EndOfFile
+        } else {
+            waits(task, other)
+        };
+        let target = how >> WHOSE_TARGET & 0xff;
+        count_short(target | (port as u64) << 32, reason as u64, asked, bytes);
+    }
+    0
+}
+
+/// Counts a call that moved nothing, if it is a `sendfile` into a socket that has no room, or out of a file that has ended.
+#[inline(always)]
+pub(crate) fn note_nothing(target: u32, call: &Call, syscall: Syscall, ret: i64) {
+    if syscall as u8 == Syscall::Sendfile as u8 && (ret == 0 || ret == -EAGAIN) && call.argument(3) != 0 {
+        let reason = if ret == 0 { ShortReason::EndOfFile } else { ShortReason::Again };
+        note_unsent(call.argument(0), target as u64, reason as u64, call.argument(3));
+    }
+}
+
+/// Counts `asked` bytes that did not leave through a descriptor, if it is a socket. A global function for the same reason.
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn note_unsent(descriptor: u64, target: u64, reason: u64, asked: u64) -> u64 {
+    let sink = Object::of(running_task(), target as u32, descriptor as u32);
+    if sink.kind as u8 == Endpoint::Socket as u8 {
+        count_short(target | (sink.port as u64) << 32, reason, asked, 0);
+    }
+    0
+}
+
+/// Counts a call in the order of its file. A global function for the same reason.
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn note_run(which: u64, start: u64, bytes: u64, direction: u64) -> u64 {
+    let (place, reader) = (which as u32, (which >> 32) as u32);
+    let Some(order) = ORDERS.get_ptr_mut(place) else { return 0 };
+    let key = reader_key(place, reader);
+    let end = start + bytes;
+    let Some(last) = READERS.get_ptr_mut(key) else {
+        let fresh = Reader { ends: [end, NO_END, NO_END, NO_END] };
+        let _ = READERS.insert(key, fresh, BPF_NOEXIST as u64);
+        // At the beginning of a file nothing comes before.
+        if start != 0 {
+            return 0;
+        }
+        count(order, direction, true, bytes);
+        return 0;
+    };
+    // SAFETY: a field of a map's value, an entry that only this reader writes to.
+    let ends = unsafe { (&raw mut (*last).ends).cast::<u64>() };
+    let is_thread = reader & CONNECTION == 0;
+    let again = if direction == Direction::Read as u64 { READ_AGAIN } else { 0 };
+    let mut found = READER_ENDS;
+    let mut i = 0;
+    while i < READER_ENDS {
+        // SAFETY: the index is below their number, here and below; checked ones would make a panic, which no program may.
+        let known = unsafe { *ends.add(i) };
+        let goes_on = start <= known && known - start <= again && known != NO_END;
+        if found == READER_ENDS && goes_on && (i == 0 || is_thread) {
+            found = i;
+        }
+        i += 1;
+    }
+    // The one that went on comes first; where none did, the one that was not used for the longest time goes.
+    let mut i = READER_ENDS - 1;
+    while i > 0 {
+        if i <= found {
+            // SAFETY: see above.
+            unsafe { *ends.add(i) = *ends.add(i - 1) };
+        }
+        i -= 1;
+    }
+    // SAFETY: see above.
+    unsafe { *ends = end };
+    count(order, direction, found < READER_ENDS, bytes);
+    0
+}
+
+#[inline(always)]
+fn count(order: *mut FileOrder, direction: u64, is_sequential: bool, bytes: u64) {
+    // SAFETY: fields of a map's value; there are two directions.
+    unsafe {
+        let runs = (&raw mut (*order).directions).cast::<Runs>().add(direction as usize & 1);
+        let tally = if is_sequential { &raw mut (*runs).sequential } else { &raw mut (*runs).random };
+        add_shared(&raw mut (*tally).calls, 1);
+        add_shared(&raw mut (*tally).bytes, bytes);
+    }
+}
+
+/// Bytes of an open file; more than any has, where that can't be read.
+#[inline(always)]
+fn size_of(task: *const u8, descriptor: u32) -> u64 {
+    file_of(task, descriptor)
+        .and_then(|file| far::<*const u8>(file, offset!(file_inode)))
+        .and_then(|inode| far::<u64>(inode, at(|offsets| &offsets.inode_size)))
+        .unwrap_or(u64::MAX)
+}
+
+#[inline(always)]
+fn waits(task: *const u8, descriptor: u32) -> ShortReason {
+    let flags =
+        file_of(task, descriptor).and_then(|file| far::<u32>(file, at(|offsets| &offsets.file_flags))).unwrap_or(0);
+    if flags & O_NONBLOCK != 0 { ShortReason::SendBuffer } else { ShortReason::Interrupted }
+}
+
+/// Counts a call that sent less than was asked. `whose` is the target and the port. A global function for the same reason.
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn count_short(whose: u64, reason: u64, asked: u64, sent: u64) -> u64 {
+    let key = ShortKey { target: whose as u16, reason: reason as u16, port: (whose >> 32) as u32 };
+    let mut entry = SHORTS.get_ptr_mut(key);
+    if entry.is_none() {
+        // Where another CPU is faster, its entry is as good.
+        let _ = SHORTS.insert(key, Short { calls: 0, asked: 0, sent: 0 }, BPF_NOEXIST as u64);
+        entry = SHORTS.get_ptr_mut(key);
+    }
+    let first = short_index(whose as u16 as u32, ShortReason::SendBuffer);
+    let Some(entry) = entry.or_else(|| SHORTS_OTHER.get_ptr_mut(first + reason as u32)) else { return 0 };
+    // SAFETY: fields of a map's value.
+    unsafe {
+        add_shared(&raw mut (*entry).calls, 1);
+        add_shared(&raw mut (*entry).asked, asked);
+        if sent != 0 {
+            add_shared(&raw mut (*entry).sent, sent);
+        }
+    }
+    0
+}

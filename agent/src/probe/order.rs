@@ -1,0 +1,117 @@
+//! In what order files are read and written, and what `sendfile` did not send: what was counted of it.
+
+use std::collections::BTreeMap;
+
+use agent_ebpf::{
+    FileKey, FileOrder, FileValue, InodeKey, Runs, SHORT_REASONS, Short, ShortKey, ShortReason, short_index,
+};
+use aya::{
+    Ebpf,
+    maps::{Array, HashMap, MapError},
+};
+
+use super::{
+    ProbeError,
+    batch::{for_each, for_each_from},
+    load::map_mut,
+    places::Places,
+    read::text,
+};
+use crate::{
+    kafka::is_segment,
+    snapshot::{LogOrder, Order, ShortSends},
+};
+
+const ORDERS: &str = "ORDERS";
+const SHORTS: &str = "SHORTS";
+const SHORTS_OTHER: &str = "SHORTS_OTHER";
+/// Stands for the ports of what found its map full: no port's number.
+const OTHER_PORTS: u32 = u32::MAX;
+
+/// What was counted of some targets, in their order.
+pub(super) fn read(ebpf: &Ebpf, slots: &[u16]) -> Result<Vec<Order>, ProbeError> {
+    let mut read = vec![Order::default(); slots.len()];
+    let place_of = |target: u32| slots.iter().position(|slot| u32::from(*slot) == target);
+    let mut files = BTreeMap::new();
+    for_each(ebpf, "FILES", |key: &FileKey, values: &[FileValue]| {
+        if let Some(target) = place_of(key.target) {
+            files.insert(values[0].index, (target, log(&values[0])));
+        }
+    })?;
+    let mut logs = vec![BTreeMap::new(); slots.len()];
+    for_each_from(ebpf, ORDERS, 0, Places::Files.used(ebpf)?, |place, values: &[FileOrder]| {
+        if let Some((target, log)) = files.get(&place) {
+            add(&mut logs[*target], *log, &values[0]);
+        }
+    })?;
+    for_each(ebpf, SHORTS, |key: &ShortKey, values: &[Short]| {
+        let reason = ShortReason::ALL.get(usize::from(key.reason)).copied();
+        if let Some((target, reason)) = place_of(key.target.into()).zip(reason) {
+            read[target].short.push(ShortSends { port: key.port, reason, short: values[0] });
+        }
+    })?;
+    for ((order, logs), slot) in read.iter_mut().zip(logs).zip(slots) {
+        order.logs = in_order(logs);
+        let first = short_index(u32::from(*slot), ShortReason::SendBuffer);
+        for_each_from(ebpf, SHORTS_OTHER, first, SHORT_REASONS, |index, values: &[Short]| {
+            let reason = index.checked_sub(first).and_then(|reason| ShortReason::ALL.get(reason as usize));
+            if let Some(reason) = reason.filter(|_| values[0].calls > 0) {
+                order.short.push(ShortSends { port: OTHER_PORTS, reason: *reason, short: values[0] });
+            }
+        })?;
+        order.short.sort_unstable_by_key(|short| (short.port, short.reason));
+    }
+    Ok(read)
+}
+
+type Logs = BTreeMap<Option<InodeKey>, [Runs; 2]>;
+
+/// The directory that a log segment lies in; none of other files.
+fn log(value: &FileValue) -> Option<InodeKey> {
+    is_segment(&text(&value.name)).then_some(value.parent)
+}
+
+fn add(logs: &mut Logs, log: Option<InodeKey>, order: &FileOrder) {
+    if *order != FileOrder::default() {
+        let sums = logs.entry(log).or_default();
+        sums.iter_mut().zip(&order.directions).for_each(|(sum, runs)| crate::snapshot::add_runs(sum, runs));
+    }
+}
+
+fn in_order(logs: Logs) -> Vec<LogOrder> {
+    logs.into_iter().map(|(log, [read, written])| LogOrder { log, read, written }).collect()
+}
+
+/// Takes what was counted of files that left their table. No program adds to their places any more.
+pub(super) fn take(ebpf: &mut Ebpf, taken: &[(FileKey, FileValue)]) -> Result<Order, ProbeError> {
+    let mut map: Array<_, FileOrder> = map_mut(ebpf, ORDERS)?;
+    let mut logs = Logs::new();
+    for (_, value) in taken {
+        let counted = map.get(&value.index, 0).map_err(|error| failed(ORDERS, &error))?;
+        add(&mut logs, log(value), &counted);
+        map.set(value.index, FileOrder::default(), 0).map_err(|error| failed(ORDERS, &error))?;
+    }
+    Ok(Order { logs: in_order(logs), short: Vec::new() })
+}
+
+/// Forgets what was counted of a target that is let go, and at the places of its files.
+pub(super) fn clear(ebpf: &mut Ebpf, slot: u16, files: &[u32]) -> Result<(), ProbeError> {
+    let mut keys = Vec::new();
+    for_each(ebpf, SHORTS, |key: &ShortKey, _: &[Short]| keys.extend((key.target == slot).then_some(*key)))?;
+    let mut map: Array<_, FileOrder> = map_mut(ebpf, ORDERS)?;
+    files
+        .iter()
+        .try_for_each(|place| map.set(*place, FileOrder::default(), 0))
+        .map_err(|error| failed(ORDERS, &error))?;
+    let mut map: HashMap<_, ShortKey, Short> = map_mut(ebpf, SHORTS)?;
+    keys.iter().try_for_each(|key| map.remove(key)).map_err(|error| failed(SHORTS, &error))?;
+    let mut map: Array<_, Short> = map_mut(ebpf, SHORTS_OTHER)?;
+    let first = short_index(u32::from(slot), ShortReason::SendBuffer);
+    (first..first + SHORT_REASONS)
+        .try_for_each(|index| map.set(index, Short::default(), 0))
+        .map_err(|error| failed(SHORTS_OTHER, &error))
+}
+
+fn failed(name: &str, error: &MapError) -> ProbeError {
+    ProbeError::from_bpf(format!("change the map {name}"), error)
+}

@@ -1,0 +1,293 @@
+//! In what order files are read and written, and what `sendfile` does not send: known calls, made by the test itself.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+mod support;
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs::{self, File},
+    io::{Read as _, Seek as _, SeekFrom, Write as _},
+    net::{TcpListener, TcpStream},
+    os::{
+        fd::AsRawFd as _,
+        unix::fs::{FileExt as _, MetadataExt as _},
+    },
+    path::{Path, PathBuf},
+    thread,
+};
+
+use agent_ebpf::{READ_AGAIN, Runs, ShortReason};
+use support::{alone, assert_nothing_left};
+use zctrace::{
+    probe::{Capacity, Leg, LegChoice, Parts, Probe, Slot},
+    snapshot::{Order, Snapshot},
+};
+
+const COUNTED: Parts = Parts { page_cache: false, latency: None, clients: None, order: true };
+/// Bytes of a call.
+const PIECE: u64 = 64 << 10;
+/// Bytes of a file: sparse, so that it takes no room.
+const SIZE: u64 = 64 << 20;
+
+/// This process, watched.
+struct Watched {
+    probe: Probe,
+    slot: Slot,
+    dir: tempfile::TempDir,
+}
+
+impl Watched {
+    fn new(choice: LegChoice) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        fs::create_dir(dir.path().join("orders-0")).unwrap();
+        let mut probe = Probe::attach_with(choice, Capacity::default(), COUNTED).unwrap_or_else(|e| panic!("{e}"));
+        let slot = probe.watch(std::process::id(), BTreeSet::new).unwrap();
+        Self { probe, slot, dir }
+    }
+
+    fn log_dir(&self) -> PathBuf {
+        self.dir.path().join("orders-0")
+    }
+
+    fn segment(&self, number: u64) -> PathBuf {
+        self.log_dir().join(format!("{number:020}.log"))
+    }
+
+    /// A sparse segment.
+    fn make(&self, number: u64) -> File {
+        let path = self.segment(number);
+        File::create(&path).unwrap().set_len(SIZE).unwrap();
+        File::open(path).unwrap()
+    }
+
+    fn snapshot(&self) -> Snapshot {
+        self.probe.snapshot(self.slot).unwrap()
+    }
+
+    /// How the segments were read and written.
+    fn runs(&self) -> [Runs; 2] {
+        of_log(self.snapshot().order.as_ref().unwrap(), &self.log_dir())
+    }
+}
+
+fn of_log(order: &Order, dir: &Path) -> [Runs; 2] {
+    let inode = fs::metadata(dir).unwrap().ino();
+    let of = order.logs.iter().find(|of| of.log.is_some_and(|log| log.inode == inode));
+    of.map(|of| [of.read, of.written]).unwrap_or_default()
+}
+
+/// Bytes in sequence, elsewhere.
+fn bytes(runs: &Runs) -> (u64, u64) {
+    (runs.sequential.bytes, runs.random.bytes)
+}
+
+/// A place in the file that no call has been near: more than [`READ_AGAIN`] apart from each other.
+fn far_apart(number: u64) -> u64 {
+    // 7 and 20 have no common divisor, so that no place comes twice and neighbours are far apart.
+    (number * 7 % 20 + 1) * 3 * READ_AGAIN
+}
+
+fn pread(file: &File, at: u64, piece: u64) {
+    let mut buffer = vec![0; usize::try_from(piece).unwrap()];
+    file.read_exact_at(&mut buffer, at).unwrap();
+}
+
+fn sendfile(to: &TcpStream, from: &File, at: Option<u64>, length: usize) -> isize {
+    let mut offset = at.map(|at| i64::try_from(at).unwrap());
+    let pointer = offset.as_mut().map_or(std::ptr::null_mut(), std::ptr::from_mut);
+    // SAFETY: open descriptors; the offset lives longer than the call.
+    unsafe { libc::sendfile(to.as_raw_fd(), from.as_raw_fd(), pointer, length) }
+}
+
+/// A connection, and its other end, whose peer takes everything that is sent.
+fn connection() -> (TcpStream, TcpStream) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let there = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+    (listener.accept().unwrap().0, there)
+}
+
+/// The legs that this kernel allows.
+fn legs() -> Vec<LegChoice> {
+    let allowed = |leg: &LegChoice| Probe::attach(*leg, Capacity::default()).is_ok();
+    [LegChoice::Fexit, LegChoice::Raw, LegChoice::Tracepoint].into_iter().filter(allowed).collect()
+}
+
+#[test]
+fn appends_are_in_sequence_and_a_reader_that_jumps_is_not_by_every_leg() {
+    let _alone = alone();
+    let legs = legs();
+    assert!(!legs.is_empty());
+    for leg in legs {
+        let watched = Watched::new(leg);
+        let mut log = File::create(watched.segment(0)).unwrap();
+        for _ in 0..100 {
+            log.write_all(&[7; 1000]).unwrap();
+        }
+        let [_, written] = watched.runs();
+        assert_eq!((bytes(&written), written.sequential.calls), ((100_000, 0), 100), "{leg:?}");
+        // Over what was written before: no append.
+        log.write_all_at(&[7; 500], 10_000).unwrap();
+        assert_eq!(bytes(&watched.runs()[1]), (100_000, 500), "{leg:?}");
+
+        let file = watched.make(1);
+        for piece in 0..20 {
+            pread(&file, piece * PIECE, PIECE);
+        }
+        assert_eq!(bytes(&watched.runs()[0]), (20 * PIECE, 0), "{leg:?}");
+        let file = watched.make(2);
+        for number in 0..20 {
+            pread(&file, far_apart(number), PIECE);
+        }
+        // Nothing is known of what came before the first.
+        assert_eq!(bytes(&watched.runs()[0]), (20 * PIECE, 19 * PIECE), "{leg:?}");
+        drop(watched);
+    }
+    assert_nothing_left();
+}
+
+#[test]
+fn a_file_read_by_its_position_and_by_every_call_is_in_sequence() {
+    let _alone = alone();
+    let watched = Watched::new(LegChoice::Auto);
+    let mut file = watched.make(0);
+    let mut buffer = vec![0; usize::try_from(PIECE).unwrap()];
+    for _ in 0..4 {
+        file.read_exact(&mut buffer).unwrap();
+    }
+    let (here, _there) = connection();
+    // From the file's own position, on which the thread's reads left off: another reader, for which nothing comes before.
+    for _ in 0..4 {
+        assert_eq!(sendfile(&here, &file, None, 1000), 1000);
+    }
+    for number in 0..4 {
+        assert_eq!(sendfile(&here, &file, Some(4 * PIECE + 4000 + number * 1000), 1000), 1000);
+    }
+    let [read, _] = watched.runs();
+    assert_eq!((bytes(&read), read.sequential.calls), ((4 * PIECE + 7 * 1000, 0), 11));
+    // Elsewhere by its own position.
+    file.seek(SeekFrom::Start(SIZE / 2)).unwrap();
+    file.read_exact(&mut buffer).unwrap();
+    let vector = [libc::iovec { iov_base: buffer.as_mut_ptr().cast(), iov_len: buffer.len() }];
+    // SAFETY: one buffer, as long as is said.
+    let preadv = |at: u64| unsafe { libc::preadv(file.as_raw_fd(), vector.as_ptr(), 1, i64::try_from(at).unwrap()) };
+    assert_eq!(preadv(SIZE / 2 + PIECE), isize::try_from(PIECE).unwrap());
+    assert_eq!(bytes(&watched.runs()[0]), (5 * PIECE + 7 * 1000, PIECE));
+}
+
+#[test]
+fn connections_and_threads_that_take_turns_in_one_segment_are_each_in_sequence() {
+    let _alone = alone();
+    let watched = Watched::new(LegChoice::Auto);
+    let file = watched.make(0);
+    let connections: Vec<_> = (0..8).map(|_| connection()).collect();
+    let starts: Vec<u64> = (0..8u64).map(far_apart).collect();
+    for piece in 0..10 {
+        for ((here, there), start) in connections.iter().zip(&starts) {
+            assert_eq!(sendfile(here, &file, Some(start + piece * 1000), 1000), 1000);
+            let mut taken = [0; 1000];
+            (&mut &*there).read_exact(&mut taken).unwrap();
+        }
+    }
+    let [read, _] = watched.runs();
+    assert_eq!((read.sequential.calls, read.random.calls), (8 * 9, 0), "the first of each has nothing before it");
+
+    // One thread that copies for three connections in turn, as with TLS.
+    let file = watched.make(1);
+    for piece in 0..10 {
+        for start in &starts[..3] {
+            pread(&file, start + piece * 1000, 1000);
+        }
+    }
+    let [both, _] = watched.runs();
+    let (sequential, random) = (both.sequential.calls - 8 * 9, both.random.calls);
+    assert_eq!((sequential, random), (3 * 9, 2), "one thread: its second and third place are elsewhere once");
+}
+
+#[test]
+fn a_batch_that_is_fetched_again_is_no_jump_and_more_than_that_is_one() {
+    let _alone = alone();
+    let watched = Watched::new(LegChoice::Auto);
+    let file = watched.make(0);
+    let (here, there) = connection();
+    let taker = thread::spawn(move || std::io::copy(&mut &there, &mut std::io::sink()).unwrap());
+    let mut at = 0;
+    for again in [READ_AGAIN, 1, 0, READ_AGAIN + 1] {
+        let mut left = 2 * READ_AGAIN;
+        while left > 0 {
+            let sent = u64::try_from(sendfile(&here, &file, Some(at), usize::try_from(left).unwrap())).unwrap();
+            (at, left) = (at + sent, left - sent);
+        }
+        at -= again;
+    }
+    let before = watched.runs()[0];
+    assert_eq!(before.random.calls, 0);
+    assert_eq!(sendfile(&here, &file, Some(at), 10), 10);
+    assert_eq!(watched.runs()[0].random.bytes, 10);
+    drop(here);
+    taker.join().unwrap();
+}
+
+/// Calls, bytes asked for and bytes sent by reason.
+fn shorts(watched: &Watched) -> BTreeMap<ShortReason, (u64, u64, u64)> {
+    let short = watched.snapshot().order.unwrap().short;
+    short.iter().map(|of| (of.reason, (of.short.calls, of.short.asked, of.short.sent))).collect()
+}
+
+#[test]
+fn sendfile_calls_that_send_less_than_was_asked_are_told_by_reason() {
+    let _alone = alone();
+    let watched = Watched::new(LegChoice::Auto);
+    let file = watched.make(0);
+    let (here, there) = connection();
+    here.set_nonblocking(true).unwrap();
+    let (mut at, mut partial, mut sent_in_all) = (0u64, 0u64, 0u64);
+    let asked = SIZE / 2;
+    loop {
+        let sent = sendfile(&here, &file, Some(at), usize::try_from(asked).unwrap());
+        let Ok(sent) = u64::try_from(sent) else { break };
+        assert!(sent > 0 && sent < asked, "{sent}: no send buffer takes that much");
+        (at, partial, sent_in_all) = (at + sent, partial + 1, sent_in_all + sent);
+    }
+    assert_eq!(std::io::Error::last_os_error().raw_os_error(), Some(libc::EAGAIN));
+    let expected = BTreeMap::from([
+        (ShortReason::SendBuffer, (partial, partial * asked, sent_in_all)),
+        (ShortReason::Again, (1, asked, 0)),
+    ]);
+    assert_eq!(shorts(&watched), expected);
+    // Everything that was asked for, and the end of the file, in part and in whole.
+    let (here, there_too) = connection();
+    assert_eq!(sendfile(&here, &file, Some(0), 1000), 1000);
+    assert_eq!(sendfile(&here, &file, Some(SIZE - 100), 1000), 100);
+    assert_eq!(sendfile(&here, &file, Some(SIZE), 1000), 0);
+    let mut with_end = expected;
+    with_end.insert(ShortReason::EndOfFile, (2, 2000, 100));
+    assert_eq!(shorts(&watched), with_end);
+    drop((there, there_too));
+}
+
+#[test]
+fn a_time_limit_of_a_socket_that_waits_cuts_a_call_short() {
+    let _alone = alone();
+    let watched = Watched::new(LegChoice::Auto);
+    let file = watched.make(0);
+    let (here, _there) = connection();
+    here.set_write_timeout(Some(std::time::Duration::from_millis(20))).unwrap();
+    let sent = u64::try_from(sendfile(&here, &file, Some(0), usize::try_from(SIZE).unwrap())).unwrap();
+    assert_eq!(shorts(&watched), BTreeMap::from([(ShortReason::Interrupted, (1, SIZE, sent))]));
+}
+
+#[test]
+fn what_is_left_out_is_not_counted_and_takes_no_memory() {
+    let _alone = alone();
+    let entries = |name: &str| {
+        let maps = aya::maps::loaded_maps().filter_map(Result::ok);
+        maps.filter(|map| map.name_as_str() == Some(name)).map(|map| map.max_entries()).next()
+    };
+    let mut probe = Probe::attach(LegChoice::Auto, Capacity::default()).unwrap();
+    let slot = probe.watch(std::process::id(), BTreeSet::new).unwrap();
+    assert_eq!((entries("ORDERS"), entries("READERS"), entries("SHORTS")), (Some(1), Some(1), Some(1)));
+    assert_eq!(probe.snapshot(slot).unwrap().order, None);
+    assert!(matches!(probe.leg(), Leg::Fexit | Leg::Raw | Leg::Tracepoint));
+    drop(probe);
+    assert_nothing_left();
+}

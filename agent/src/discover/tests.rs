@@ -187,6 +187,25 @@ const RECORDED: &[Recorded] = &[
         name: Some("kafka-0"),
     },
     Recorded {
+        what: "Confluent Server's launcher",
+        command_line: "java -Xmx1G -Xms1G -server -XX:+UseG1GC -Djava.awt.headless=true -Dkafka.logs.dir=/var/log/kafka \
+                       -Dlog4j.configuration=file:/etc/kafka/log4j.properties \
+                       -cp /usr/bin/../share/java/kafka/*:/usr/bin/../share/java/confluent-telemetry/* \
+                       kafka.Kafka /etc/kafka/kafka.properties",
+        executable: "/usr/lib/jvm/java-17-zulu-openjdk-ca/bin/java",
+        files: &[("etc/kafka/kafka.properties", "node.id=4\nprocess.roles=broker\n")],
+        name: Some("kafka-4"),
+    },
+    Recorded {
+        what: "Strimzi's with its agent",
+        command_line: "java -Xms1024m -Xmx1024m -XX:+UseG1GC -Dsecurerandom.source=file:/dev/urandom \
+                       -javaagent:/opt/kafka/libs/kafka-agent-0.45.0.jar=/tmp/kafka-ready:/tmp/kafka-agent.properties \
+                       -cp /opt/kafka/bin/../libs/* kafka.Kafka /tmp/strimzi.properties",
+        executable: "/usr/lib/jvm/java-17-openjdk/bin/java",
+        files: &[("tmp/strimzi.properties", "node.id=3\nprocess.roles=controller\n")],
+        name: Some("kafka-controller-3"),
+    },
+    Recorded {
         what: "Strimzi's tini, its parent",
         command_line: "/usr/bin/tini -w -e 143 -- /opt/kafka/bin/kafka-server-start.sh /tmp/strimzi.properties",
         executable: "/usr/bin/tini",

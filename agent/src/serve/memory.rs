@@ -7,13 +7,19 @@ use std::{
     sync::atomic::{AtomicPtr, AtomicU64, Ordering},
 };
 
+/// What is larger than this, in bytes, is a mapping of its own: lists of ten thousand partitions, which as they grow leave no
+/// holes in the heap then. By itself the C library raises the limit to the largest such piece that was ever freed.
+#[cfg(target_env = "gnu")]
+const LARGE: libc::c_int = 128 << 10;
+
 /// One heap for all threads: what a scrape has freed on one is there for the next scrape on another. To be called before
 /// threads start.
 pub fn one_heap() {
     #[cfg(target_env = "gnu")]
-    // SAFETY: a setting without pointers.
+    // SAFETY: settings without pointers.
     unsafe {
         libc::mallopt(libc::M_ARENA_MAX, 1);
+        libc::mallopt(libc::M_MMAP_THRESHOLD, LARGE);
     }
 }
 

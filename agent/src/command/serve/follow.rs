@@ -19,7 +19,7 @@ use crate::{
     error::Error,
     fleet::{Fleet, Life},
     serve::Stats,
-    target::Pidfd,
+    target::{Pidfd, TargetError},
 };
 
 /// What is looked for, and how often: what a change of the configuration may change.
@@ -103,7 +103,7 @@ fn look_for(discovery: &Mutex<Discovery>, fleet: &Mutex<Fleet>, rules: Vec<Rule>
 
 fn scan(discovery: &Mutex<Discovery>, fleet: &Mutex<Fleet>, stats: &Stats) -> Vec<Admitted> {
     let mut discovery = discovery.lock().unwrap_or_else(PoisonError::into_inner);
-    let running: BTreeSet<String> = lock(fleet).running().map(|(name, _)| name.to_owned()).collect();
+    let running = let_go_of_ended(fleet);
     let mut admitted = Vec::new();
     let mut refused = 0;
     for found in discovery.scan(&running) {
@@ -128,6 +128,23 @@ fn scan(discovery: &Mutex<Discovery>, fleet: &Mutex<Fleet>, stats: &Stats) -> Ve
     stats.refused.fetch_add(refused, Ordering::Relaxed);
     stats.scans.fetch_add(1, Ordering::Relaxed);
     admitted
+}
+
+/// Lets go of those whose end is not yet noticed: what comes in the place of one of them is to have its name. Returns who runs.
+fn let_go_of_ended(fleet: &Mutex<Fleet>) -> BTreeSet<String> {
+    let has_ended = |pid: u32| match Pidfd::open(pid) {
+        Ok(pidfd) => pidfd.has_ended(),
+        Err(error) => error == TargetError::NoProcess(pid),
+    };
+    let mut fleet = lock(fleet);
+    let running: Vec<_> = fleet.running().map(|(name, pid)| (name.to_owned(), pid)).collect();
+    let (ended, running): (Vec<_>, Vec<_>) = running.into_iter().partition(|(_, pid)| has_ended(*pid));
+    for (name, _) in ended {
+        if let Err(error) = fleet.retire(&name) {
+            tracing::error!(target_name = name, %error, "its last counts could not be read");
+        }
+    }
+    running.into_iter().map(|(name, _)| name).collect()
 }
 
 /// Begins to count for a process, if it is still the one that was found.

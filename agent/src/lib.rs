@@ -6,7 +6,6 @@
 #[cfg(not(target_os = "linux"))]
 compile_error!("zctrace watches Linux system calls through eBPF: build it for a Linux target (x86_64 or aarch64)");
 
-pub mod advice;
 pub mod cli;
 pub mod command;
 pub mod cpu;
@@ -27,3 +26,4 @@ pub mod residency;
 pub mod serve;
 pub mod snapshot;
 pub mod target;
+mod units;

@@ -13,14 +13,12 @@ use std::{collections::BTreeMap, ops::AddAssign, path::Path};
 
 use serde::{Deserialize, Serialize};
 
-use crate::probe::{Probe, Slot};
-
-/// Takes a first look at a watched process.
+/// Takes a first look at a watched process; `is_called` so by the kernel, too: not in a PID namespace of its own.
 ///
 /// # Errors
 /// Why there is no processor time: see [`Problem`].
-pub fn begin(probe: &Probe, slot: Slot, proc: &Path, pid: u32) -> Result<Account, Problem> {
-    if probe.is_called(slot, pid) { Account::begin(proc, pid) } else { Err(Problem::Namespace) }
+pub fn begin(is_called: bool, proc: &Path, pid: u32) -> Result<Account, Problem> {
+    if is_called { Account::begin(proc, pid) } else { Err(Problem::Namespace) }
 }
 
 /// Processor time, in ticks of [`TICK_SECONDS`].

@@ -2,7 +2,18 @@
 
 use std::collections::BTreeMap;
 
-use crate::{report::Setting, target::Root};
+use serde::Serialize;
+
+use crate::target::Root;
+
+/// A line of a broker's configuration.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Setting {
+    /// Its key: one of a short list, none of which is a secret's.
+    pub key: &'static str,
+    /// Its value.
+    pub value: String,
+}
 
 /// The only keys that are kept. A configuration holds passwords: what is not listed here is dropped as it is parsed,
 /// and no text of the file is ever part of a message.

@@ -9,13 +9,11 @@ mod version;
 use std::path::Path;
 
 use config::Config;
+pub use config::Setting;
 pub use listeners::{Listener, UsedBy};
 pub use topic::{TopicPartition, is_segment};
 
-use crate::{
-    report::Setting,
-    target::{Process, Root, java_main},
-};
+use crate::target::{Process, Root, java_main};
 
 /// Main classes of brokers and controllers: Apache Kafka (and Strimzi, which runs it), its Docker image, Confluent's.
 const MAIN_CLASSES: [&str; 3] =

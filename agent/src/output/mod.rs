@@ -24,7 +24,6 @@ mod text;
 
 use std::io::{ErrorKind, Write};
 
-pub use format::human_bytes as human;
 pub use progress::Progress;
 pub use style::{Bytes, Style, Surroundings};
 

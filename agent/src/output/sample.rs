@@ -8,7 +8,7 @@ use machine::{cache_use, listener_cache};
 pub(super) use machine::{machine, residency};
 
 use crate::report::{
-    Attach, CacheUse, CallLatency, ClientTraffic, Cost, DATAGRAM, DurationBucket, Egress, EmptyCount, EndedBy,
+    Advice, Attach, CacheUse, CallLatency, ClientTraffic, Cost, DATAGRAM, DurationBucket, Egress, EmptyCount, EndedBy,
     ErrorCount, Estimate, FileTraffic, Flow, KafkaTarget, Latency, Listener, ListenerCache, LocalPort, LogUse, Lost,
     Note, OTHER, OUTBOUND, Order, PageCache, ProcessCost, Reason, Report, SCHEMA_VERSION, SendfileUse, Sequence,
     Setting, ShortCalls, SizeBucket, Target, Took, Topic, TopicLatency, Transfer, Window,
@@ -16,7 +16,6 @@ use crate::report::{
 use std::sync::Arc;
 
 use crate::{
-    advice::Advice,
     machine::{BlockDevice, Cgroup, Java, LogDir, Machine, Memory, OwnMemory},
     residency::{Partition, Residency},
 };

@@ -6,12 +6,9 @@ use agent_ebpf::{Counter, RESULT_RESTARTED, SIZE_BUCKETS};
 
 use super::{
     Attach, EmptyCount, ErrorCount, Facts, LocalPort, Lost, OTHER, Report, SCHEMA_VERSION, SizeBucket, Topic, Transfer,
-    Window, cache, clients, cost, files::Tally, latency, listeners, notes, order,
+    Window, advice::advise, cache, clients, cost, files::Tally, latency, listeners, notes, order,
 };
-use crate::{
-    advice::advise,
-    snapshot::{Snapshot, Transfer as Counted, TransferId},
-};
+use crate::snapshot::{Snapshot, Transfer as Counted, TransferId};
 
 /// Builds the Report of one target over one window.
 #[must_use]

@@ -3,6 +3,7 @@
 //! Serialised as it stands, it is the document of `--output json`; `docs/report.schema.json` describes it. Byte and
 //! call counts are exact integers. A number that could not be measured is `None` (`null`), and a [`Note`] says why.
 
+mod advice;
 mod build;
 mod cache;
 mod clients;
@@ -17,6 +18,8 @@ mod why;
 
 use std::{collections::BTreeSet, sync::Arc};
 
+pub use crate::kafka::Setting;
+pub use advice::Advice;
 use agent_ebpf::{PORT_DATAGRAM, PORT_NONE, PORT_OUTBOUND};
 pub use build::{Builder, build};
 pub use cache::{CacheUse, ListenerCache, PageCache};
@@ -30,7 +33,6 @@ use serde::Serialize;
 pub(crate) use why::{REASONS, Seen, reasons};
 
 use crate::{
-    advice::Advice,
     kafka::UsedBy,
     machine::{Machine, Subject},
     residency::Residency,
@@ -126,15 +128,6 @@ pub struct KafkaTarget {
     pub log_dirs: Vec<String>,
     /// Settings that bear on how it moves bytes, as its configuration sets them. What is not set is Kafka's default.
     pub settings: Vec<Setting>,
-}
-
-/// A line of a broker's configuration.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Setting {
-    /// Its key: one of a short list, none of which is a secret's.
-    pub key: &'static str,
-    /// Its value.
-    pub value: String,
 }
 
 /// The watched time.

@@ -2,13 +2,13 @@
 
 use super::Advice;
 use crate::{
-    output::human,
     report::{CacheUse, ListenerCache, LocalPort, Report},
+    units::human_bytes as human,
 };
 
 /// Everything that the use of the page cache gives reason for.
 #[must_use]
-pub fn advise(report: &Report) -> Vec<Advice> {
+pub(super) fn advise(report: &Report) -> Vec<Advice> {
     lagging_consumers(report).into_iter().collect()
 }
 
@@ -67,7 +67,7 @@ mod tests {
     fn report(read: u64, asked: u64, port: Option<u16>) -> Report {
         let cache = CacheUse { read_bytes: read, asked_bytes: asked, read_ahead_bytes: 0, hit_ratio: None };
         let window = Window { start: String::new(), seconds: 10.0, ended_by: EndedBy::Signal };
-        let recorded: Snapshot = serde_json::from_str(include_str!("../report/recorded/broker.json")).unwrap();
+        let recorded: Snapshot = serde_json::from_str(include_str!("../recorded/broker.json")).unwrap();
         let mut report = report::build(&recorded, &report::tests::facts(), window, Attach::default());
         report.topics[0].cache = Some(cache);
         let of = ListenerCache { port: port.map(LocalPort::Port), name: port.map(|_| "SSL".to_owned()), cache };

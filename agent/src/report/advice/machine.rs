@@ -8,7 +8,7 @@ use crate::{
 
 /// Everything that the machine gives reason for.
 #[must_use]
-pub fn advise(report: &Report) -> Vec<Advice> {
+pub(super) fn advise(report: &Report) -> Vec<Advice> {
     let Some(machine) = &report.machine else { return Vec::new() };
     [
         heap_too_large(machine),
@@ -201,7 +201,7 @@ fn place(dir: &LogDir) -> String {
 
 /// `6.0 GiB`.
 fn bytes(bytes: u64) -> String {
-    crate::output::human(bytes)
+    crate::units::human_bytes(bytes)
 }
 
 #[cfg(test)]
@@ -218,7 +218,7 @@ mod tests {
 
     /// A broker that wrote and read, as it was recorded, on this machine.
     fn report_on(machine: Machine) -> Report {
-        let recorded: Snapshot = serde_json::from_str(include_str!("../report/recorded/broker.json")).unwrap();
+        let recorded: Snapshot = serde_json::from_str(include_str!("../recorded/broker.json")).unwrap();
         let facts = report::Facts { machine: Some(machine), ..report::tests::facts() };
         let window = Window { start: String::new(), seconds: 10.0, ended_by: EndedBy::Signal };
         report::build(&recorded, &facts, window, Attach::default())

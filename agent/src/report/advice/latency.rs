@@ -10,7 +10,7 @@ const SLOW_IN: u64 = 1000;
 
 /// Everything that durations give reason for.
 #[must_use]
-pub fn advise(report: &Report) -> Vec<Advice> {
+pub(super) fn advise(report: &Report) -> Vec<Advice> {
     slow_sendfile(report).into_iter().collect()
 }
 

@@ -7,10 +7,10 @@
 //! | [`cache`] | what is read from memory and what from disk |
 //! | [`machine`] | what the broker runs on: memory, file systems, disks |
 
-pub mod cache;
-pub mod latency;
-pub mod machine;
-pub mod sending;
+mod cache;
+mod latency;
+mod machine;
+mod sending;
 
 use serde::Serialize;
 
@@ -31,7 +31,7 @@ pub struct Advice {
 
 /// All advice that a Report gives reason for, in the order of the rules.
 #[must_use]
-pub fn advise(report: &Report) -> Vec<Advice> {
+pub(super) fn advise(report: &Report) -> Vec<Advice> {
     let mut advice = sending::advise(report);
     advice.extend(latency::advise(report));
     advice.extend(cache::advise(report));

@@ -14,7 +14,7 @@ const FULL_IN: u64 = 5;
 
 /// Everything that the way of sending gives reason for.
 #[must_use]
-pub fn advise(report: &Report) -> Vec<Advice> {
+pub(super) fn advise(report: &Report) -> Vec<Advice> {
     [encrypted(report), small_sends(report), send_buffer(report), old_formats(report), refused(report)]
         .into_iter()
         .flatten()

@@ -66,6 +66,8 @@ impl Point {
     pub(super) fn row(self) -> String {
         let Self { axis, size } = self;
         let size = crate::bench::table::number(f64::from(size));
+        let axis = axis.to_string();
+        let axis = if self.size == 1 { axis.trim_end_matches('s') } else { &axis };
         // A number that counts has no decimals.
         format!("{} {axis}", size.trim_end_matches(".00").trim_end_matches(".0"))
     }
@@ -128,7 +130,7 @@ mod tests {
     #[test]
     fn rows_are_named() {
         let point = |axis, size| Point { axis, size }.row();
-        assert_eq!(point(Axis::Targets, 1), "1 targets");
+        assert_eq!(point(Axis::Targets, 1), "1 target");
         assert_eq!(point(Axis::Targets, 16), "16 targets");
         assert_eq!(point(Axis::Partitions, 10_000), "10,000 partitions");
     }

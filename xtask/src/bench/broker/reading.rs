@@ -16,6 +16,7 @@ use testkit::{
 use super::{LISTENERS, Setup};
 use crate::bench::{
     account::{Account, Ran},
+    options,
     pin::Pinned,
     serve::service::{Service, get},
     tool::{self, Tool},
@@ -150,7 +151,10 @@ impl Stand {
         let tool = match setup {
             Setup::Nothing | Setup::NothingAgain => return Ok(Attached::Nothing),
             Setup::Zctrace => tool::zctrace(&self.zctrace, pid, &[])?,
-            Setup::Bare => tool::zctrace(&self.zctrace, pid, &["--without", "machine,page-cache,residency"])?,
+            Setup::Bare => {
+                let arguments = options::without_parts();
+                tool::zctrace(&self.zctrace, pid, &arguments.iter().map(String::as_str).collect::<Vec<_>>())?
+            }
             Setup::Serve => return self.serve(),
             Setup::Bpftrace => {
                 tool::bpftrace(&tool::count_and_sum(pid, &["sendfile64", "pread64", "read", "write", "writev"]))?

@@ -25,6 +25,11 @@ impl Default for Options {
     }
 }
 
+/// How to start zctrace without any part.
+pub(super) fn without_parts() -> Vec<String> {
+    part::variants(&PARTS).into_iter().next().map(|variant| variant.arguments).unwrap_or_default()
+}
+
 pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
     let hooks: Vec<Hook> = part::variants(&PARTS).into_iter().map(Hook::Zctrace).collect();
     let found = hooks::measure(&hooks, options.rounds)?;

@@ -20,10 +20,11 @@ pub(super) enum How {
 }
 
 /// A new part is a line here.
-pub(super) const PARTS: [Part; 5] = [
+pub(super) const PARTS: [Part; 6] = [
     Part { name: "machine", how: How::Without("machine") },
     Part { name: "page cache", how: How::Without("page-cache") },
     Part { name: "residency", how: How::Without("residency") },
+    Part { name: "order", how: How::Without("order") },
     Part { name: "clients", how: How::With("--clients") },
     Part { name: "latency", how: How::With("--latency") },
 ];

@@ -1,20 +1,21 @@
 //! What happens at the exit of a system call, on every leg.
 
 use super::{
-    account::{self, Ends},
+    account,
     call::Call,
     counter::count,
-    globals::{has, offset},
-    maps::TARGETS,
+    globals::has,
     messages,
     object::{Object, is_writable},
     order::{self, Plan},
-    read::{near, user},
+    read::user,
     refused,
+    target::{is_same, target},
     task::{running, running_task, thread_ids},
+    transfer::{self, Ends},
 };
 use agent_ebpf::{
-    Class, Counter, Endpoint, FLAG_MSG_ZEROCOPY, FLAG_TLS, Syscall, TARGET_BUCKETS, TARGET_PROBES, Target,
+    Class, Counter, Endpoint, FLAG_MSG_ZEROCOPY, FLAG_TLS, Syscall,
     syscall::{CONTROL_IO_URING_ENTER, CONTROL_LISTEN, NOT_COUNTED},
 };
 
@@ -60,34 +61,6 @@ pub(crate) fn on_exit(ret: i64, regs: impl FnOnce() -> *const u8) {
     }
 }
 
-/// The target with this thread-group id. A reference, since the parts of a value that is none are registers that nobody has
-/// written to, which the compiler may copy and the verifier may not see.
-#[inline(always)]
-pub(crate) fn target(tgid: u32) -> Option<&'static Target> {
-    let mut probe = 0;
-    while probe < TARGET_PROBES {
-        let bucket = TARGETS.get_ptr((tgid + probe) % TARGET_BUCKETS)?;
-        // SAFETY: a map's value, which lives as long as the program; the agent writes a bucket's other fields before its `tgid`.
-        let (bucket, found) = unsafe { (&*bucket, core::ptr::read_volatile(&raw const (*bucket).tgid)) };
-        if found == tgid {
-            return Some(bucket);
-        }
-        if found == 0 {
-            return None;
-        }
-        probe += 1;
-    }
-    None
-}
-
-/// Whether the running task belongs to the process that was meant, not to a later one with its PID.
-#[inline(always)]
-pub(crate) fn is_same(task: *const u8, target: &Target) -> bool {
-    let start = near::<*const u8>(task, offset!(task_group_leader))
-        .and_then(|leader| near::<u64>(leader, offset!(task_start_boottime)));
-    start == Some(target.start_boottime)
-}
-
 #[inline(always)]
 fn on_counted(task: *const u8, slot: u32, ids: u64, call: &Call, syscall: Syscall, ret: i64) {
     let code = syscall as u8;
@@ -125,7 +98,7 @@ fn on_counted(task: *const u8, slot: u32, ids: u64, call: &Call, syscall: Syscal
         Syscall::Sendmmsg | Syscall::Recvmmsg => messages::bytes(slot, call, ret as u64),
         _ => ret as u64,
     };
-    let places = account::moved(slot, ids, code, &ends, bytes);
+    let places = transfer::moved(slot, ids, code, &ends, bytes);
     if has(|features| &features.order) {
         plan.note(slot, ids, &places, bytes);
     }

@@ -19,10 +19,10 @@ use core::mem::MaybeUninit;
 use super::{
     call::Call,
     counter::add_shared,
-    exit::{is_same, target},
     globals::offset,
     object::{Object, file_of, inode_key},
     read::{cast, far, load, user},
+    target::{is_same, target},
     task::running_task,
 };
 

@@ -9,9 +9,9 @@ use aya_ebpf::helpers::generated::bpf_ktime_get_ns;
 
 use super::{
     counter::{add_shared, add_shared_short},
-    exit::target,
     globals::{NATIVE_CALLS, SLOW_NS, has},
     maps::{FILE_LATENCIES, LATENCIES, STARTS},
+    target::target,
     task::{running, running_task, thread_ids},
 };
 

@@ -10,10 +10,7 @@ use aya_ebpf::{
     maps::{Array, HashMap, PerCpuArray, ProgramArray, Queue},
 };
 
-use super::{
-    naming::Scratch,
-    recent::{RECENT_ENTRIES, RecentFile, RecentTransfer},
-};
+use super::values::{RECENT_ENTRIES, RecentFile, RecentTransfer, SCRATCHES, Scratch};
 
 #[map]
 pub(crate) static TARGETS: Array<Target> = Array::with_max_entries(TARGET_BUCKETS, 0);
@@ -68,7 +65,7 @@ pub(crate) static STARTS: Array<Start> = Array::with_max_entries(1, 0);
 
 /// Names too large for the stack (512 bytes) are made here before they are inserted.
 #[map]
-pub(crate) static SCRATCH: Array<Scratch> = Array::with_max_entries(super::naming::SCRATCHES, 0);
+pub(crate) static SCRATCH: Array<Scratch> = Array::with_max_entries(SCRATCHES, 0);
 
 /// The leg `fexit`: one program for all the functions of one prototype that it hooks.
 #[map]

@@ -19,5 +19,8 @@ pub(crate) mod read;
 pub(crate) mod recent;
 pub(crate) mod refused;
 pub(crate) mod resolve;
+pub(crate) mod target;
 pub(crate) mod task;
 pub(crate) mod thread;
+pub(crate) mod transfer;
+pub(crate) mod values;

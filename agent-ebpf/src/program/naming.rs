@@ -1,7 +1,7 @@
 //! Names of files and directories, taken once, when a file is first seen. The agent could not do it later: by then a
 //! segment may be closed and deleted.
 
-use agent_ebpf::{Counter, Directory, FILE_NAME, FileKey, FileValue, InodeKey, PORT_NONE};
+use agent_ebpf::{Counter, FILE_NAME, FileKey, InodeKey, PORT_NONE};
 use aya_ebpf::{bindings::BPF_NOEXIST, helpers::generated::bpf_probe_read_kernel_str};
 
 use super::{
@@ -11,20 +11,8 @@ use super::{
     object::{NO_DESCRIPTOR, file_of, inode_key},
     read::{cast, probe},
     task::running_task,
+    values::{SCRATCHES, Scratch},
 };
-
-/// How many threads can take a name at once: they share by thread id. A hook can be preempted on some kernels, so
-/// a value for each CPU would not do.
-pub(crate) const SCRATCHES: u32 = 256;
-
-/// What one thread makes before it is inserted.
-#[repr(C)]
-#[derive(Clone, Copy)]
-pub(crate) struct Scratch {
-    owner: u64,
-    file: FileValue,
-    directory: Directory,
-}
 
 /// Enters a file, with its name if that can be read; false if it is there already or can't be.
 #[inline(always)]

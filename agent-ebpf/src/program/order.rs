@@ -14,13 +14,14 @@ use aya_ebpf::{
 use core::mem::MaybeUninit;
 
 use super::{
-    account::{NOWHERE, Places},
+    account::NOWHERE,
     call::Call,
     counter::add_shared,
     globals::offset,
     object::{Object, file_of},
     read::{far, forget, user},
     task::running_task,
+    transfer::Places,
 };
 
 #[map]

@@ -14,31 +14,8 @@ use super::{
         FILE_COUNTS, FILES, FREE_FILES, FREE_TRANSFERS, RECENT_FILES, RECENT_TRANSFERS, STATE, TRANSFER_KEYS, TRANSFERS,
     },
     naming,
+    values::{RECENT_ENTRIES, RecentFile, RecentTransfer},
 };
-
-/// How much each CPU remembers of each kind. A power of two.
-pub(crate) const RECENT_ENTRIES: u32 = 256;
-
-/// All zero is none: no epoch is 0.
-#[repr(C)]
-#[derive(Clone, Copy)]
-pub(crate) struct RecentTransfer {
-    key: u64,
-    port: u32,
-    index: u32,
-    epoch: u64,
-}
-
-/// All zero is none: no epoch is 0.
-#[repr(C)]
-#[derive(Clone, Copy)]
-pub(crate) struct RecentFile {
-    inode: u64,
-    rest: u64,
-    key: u64,
-    index: u64,
-    epoch: u64,
-}
 
 #[inline(always)]
 fn epoch() -> u64 {

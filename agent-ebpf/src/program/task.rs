@@ -12,7 +12,7 @@ use super::{
 };
 
 /// Thread-group id of the running task, in the initial PID namespace, and the task itself where finding the one finds the
-/// other. Null otherwise, not `None`: see [`super::exit::target`].
+/// other. Null otherwise, not `None`: see [`super::target::target`].
 #[inline(always)]
 pub(crate) fn running() -> Option<(u32, *const u8)> {
     if has(|features| &features.run_queue) {

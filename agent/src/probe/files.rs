@@ -27,6 +27,19 @@ pub(super) struct Known {
     used: Vec<InodeKey>,
 }
 
+impl Known {
+    /// Places that files had when they were last read.
+    pub(super) fn places(&self) -> u32 {
+        u32::try_from(self.owners.len()).unwrap_or(u32::MAX)
+    }
+
+    /// Whose counts lie at a place: index of the target, and of the file in its snapshot.
+    pub(super) fn owner(&self, place: u32) -> Option<(usize, usize)> {
+        let owner = self.owners.get(place as usize).copied().flatten()?;
+        Some((owner.target.into(), owner.file as usize))
+    }
+}
+
 /// An entry of the table of files.
 #[derive(Clone, Copy, Debug)]
 struct Owner {

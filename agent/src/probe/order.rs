@@ -13,13 +13,13 @@ use aya::{
 use super::{
     ProbeError,
     batch::{for_each, for_each_from},
+    files::Known,
     load::map_mut,
-    places::Places,
     read::text,
 };
 use crate::{
     kafka::is_segment,
-    snapshot::{LogOrder, Order, ShortSends},
+    snapshot::{LogOrder, Order, ShortSends, Snapshot},
 };
 
 const ORDERS: &str = "ORDERS";
@@ -28,30 +28,35 @@ const SHORTS_OTHER: &str = "SHORTS_OTHER";
 /// Stands for the ports of what found its map full: no port's number.
 const OTHER_PORTS: u32 = u32::MAX;
 
-/// What was counted of some targets, in their order.
-pub(super) fn read(ebpf: &Ebpf, slots: &[u16]) -> Result<Vec<Order>, ProbeError> {
-    let mut read = vec![Order::default(); slots.len()];
-    let place_of = |target: u32| slots.iter().position(|slot| u32::from(*slot) == target);
-    let mut files = BTreeMap::new();
-    for_each(ebpf, "FILES", |key: &FileKey, values: &[FileValue]| {
-        if let Some(target) = place_of(key.target) {
-            files.insert(values[0].index, (target, log(&values[0])));
-        }
-    })?;
-    let mut logs = vec![BTreeMap::new(); slots.len()];
-    for_each_from(ebpf, ORDERS, 0, Places::Files.used(ebpf)?, |place, values: &[FileOrder]| {
-        if let Some((target, log)) = files.get(&place) {
-            add(&mut logs[*target], *log, &values[0]);
+/// Reads what was counted of some targets into their snapshots, whose files were read just now and whose memory is used again.
+pub(super) fn read(ebpf: &Ebpf, lives: &mut [(u16, &mut Snapshot)], known: &Known) -> Result<(), ProbeError> {
+    for (_, snapshot) in &mut *lives {
+        let order = snapshot.order.get_or_insert_default();
+        order.logs.iter_mut().for_each(|log| (log.read, log.written) = Default::default());
+        order.short.clear();
+    }
+    let mut fresh = Vec::new();
+    for_each_from(ebpf, ORDERS, 0, known.places(), |place, values: &[FileOrder]| {
+        let Some((target, file)) = known.owner(place).filter(|_| values[0] != FileOrder::default()) else { return };
+        let Some((_, snapshot)) = lives.get_mut(target) else { return };
+        let (Some(file), Some(order)) = (snapshot.files.get(file), &mut snapshot.order) else { return };
+        let log = is_segment(&file.name).then_some(file.directory);
+        let [read, written] = values[0].directions;
+        match order.logs.binary_search_by_key(&log, |order| order.log) {
+            Ok(place) => order.logs[place].add(&LogOrder { log, read, written }),
+            Err(_) => fresh.push((target, LogOrder { log, read, written })),
         }
     })?;
     for_each(ebpf, SHORTS, |key: &ShortKey, values: &[Short]| {
+        let target = lives.iter_mut().find(|(slot, _)| *slot == key.target);
         let reason = ShortReason::ALL.get(usize::from(key.reason)).copied();
-        if let Some((target, reason)) = place_of(key.target.into()).zip(reason) {
-            read[target].short.push(ShortSends { port: key.port, reason, short: values[0] });
+        if let Some((order, reason)) = target.and_then(|(_, snapshot)| snapshot.order.as_mut()).zip(reason) {
+            order.short.push(ShortSends { port: key.port, reason, short: values[0] });
         }
     })?;
-    for ((order, logs), slot) in read.iter_mut().zip(logs).zip(slots) {
-        order.logs = in_order(logs);
+    for (target, (slot, snapshot)) in lives.iter_mut().enumerate() {
+        let Some(order) = &mut snapshot.order else { continue };
+        take_in(&mut order.logs, fresh.iter().filter(|(of, _)| *of == target).map(|(_, log)| *log));
         let first = short_index(u32::from(*slot), ShortReason::SendBuffer);
         for_each_from(ebpf, SHORTS_OTHER, first, SHORT_REASONS, |index, values: &[Short]| {
             let reason = index.checked_sub(first).and_then(|reason| ShortReason::ALL.get(reason as usize));
@@ -61,7 +66,27 @@ pub(super) fn read(ebpf: &Ebpf, slots: &[u16]) -> Result<Vec<Order>, ProbeError>
         })?;
         order.short.sort_unstable_by_key(|short| (short.port, short.reason));
     }
-    Ok(read)
+    Ok(())
+}
+
+/// Takes in directories that came, and lets go those without counts.
+fn take_in(logs: &mut Vec<LogOrder>, fresh: impl Iterator<Item = LogOrder> + Clone) {
+    logs.retain(|log| log.read != Runs::default() || log.written != Runs::default());
+    let count = fresh.clone().count();
+    if count > 0 {
+        logs.reserve_exact(count);
+        logs.extend(fresh);
+        logs.sort_unstable_by_key(|log| log.log);
+        logs.dedup_by(|next, sum| {
+            let is_same = next.log == sum.log;
+            if is_same {
+                sum.add(next);
+            }
+            is_same
+        });
+        // One directory may have many files.
+        logs.shrink_to_fit();
+    }
 }
 
 type Logs = BTreeMap<Option<InodeKey>, [Runs; 2]>;

@@ -50,7 +50,9 @@ pub(super) fn snapshots(
     let mut durations = if parts.latency.is_some() { latency::read(ebpf, &slots)? } else { Vec::new() }.into_iter();
     // Clients come before transfers for the same reason.
     let mut clients = if parts.clients.is_some() { clients::read(ebpf, &slots)? } else { Vec::new() }.into_iter();
-    let mut orders = if parts.order { order::read(ebpf, &slots)? } else { Vec::new() }.into_iter();
+    if parts.order {
+        order::read(ebpf, lives, known)?;
+    }
     let (transfers, transfer_entries) = transfers(ebpf, &slots)?;
     let mut fills = if parts.page_cache { fills::read(ebpf, &slots)? } else { Vec::new() }.into_iter();
     for ((slot, snapshot), kinds) in lives.iter_mut().zip(transfers) {
@@ -65,7 +67,6 @@ pub(super) fn snapshots(
         snapshot.durations = durations.next();
         snapshot.clients = clients.next();
         snapshot.unsent_read = unsent.next().unwrap_or(0);
-        snapshot.order = orders.next();
     }
     Ok(usage_of([transfer_entries, file_entries, directory_entries], capacity))
 }

@@ -110,7 +110,7 @@ impl Tally {
         parts: &[&Snapshot],
         facts: &Facts,
         fills: &OfFiles,
-        logs: &OfLogs,
+        logs: &OfLogs<'_>,
         topics: &mut Vec<Topic>,
     ) -> Vec<FileTraffic> {
         if !self.rules.is_of(facts) {
@@ -133,7 +133,7 @@ impl Tally {
         for (directory, order) in logs.all() {
             let sum = self.directories.get(directory).filter(|directory| directory.round == self.round);
             if let Some(sum) = sum.and_then(|known| self.sums.get_mut(known.sum? as usize)) {
-                sum.order += order;
+                sum.order += &order;
             }
         }
         files.extend(overflow(parts));

@@ -1,9 +1,6 @@
 //! In what order logs were read and written, and `sendfile` calls that sent less than was asked. Pure.
 
-use std::{
-    collections::{BTreeMap, HashMap},
-    ops::AddAssign,
-};
+use std::{collections::BTreeMap, ops::AddAssign};
 
 use agent_ebpf::{Endpoint, FileBytes, FilePath, InodeKey, Runs, Short, Syscall};
 use serde::Serialize;
@@ -143,41 +140,37 @@ impl AddAssign<&Self> for Sum {
 
 /// Of each directory of log segments.
 #[derive(Clone, Debug, Default)]
-pub(super) struct OfLogs {
+pub(super) struct OfLogs<'a> {
     /// Whether it was counted at all.
     pub(super) counted: bool,
-    logs: HashMap<InodeKey, Sum>,
+    parts: Vec<&'a Counted>,
 }
 
-impl OfLogs {
+impl<'a> OfLogs<'a> {
     /// Of some parts together.
-    pub(super) fn new(parts: &[&Snapshot]) -> Self {
-        let mut of = Self { counted: parts.iter().any(|part| part.order.is_some()), ..Self::default() };
-        for LogOrder { log, read, written } in
-            parts.iter().filter_map(|part| part.order.as_ref()).flat_map(|order| &order.logs)
-        {
-            if let Some(log) = log {
-                *of.logs.entry(*log).or_default() += &Sum { read: *read, written: *written };
-            }
-        }
-        of
+    pub(super) fn new(parts: &[&'a Snapshot]) -> Self {
+        let parts: Vec<_> = parts.iter().filter_map(|part| part.order.as_ref()).collect();
+        Self { counted: !parts.is_empty(), parts }
     }
 
-    /// Each directory once.
-    pub(super) fn all(&self) -> impl Iterator<Item = (&InodeKey, &Sum)> {
-        self.logs.iter()
+    /// Each directory once in each part.
+    pub(super) fn all(&self) -> impl Iterator<Item = (&'a InodeKey, Sum)> {
+        self.parts
+            .iter()
+            .flat_map(|part| &part.logs)
+            .filter_map(|LogOrder { log, read, written }| Some((log.as_ref()?, Sum { read: *read, written: *written })))
     }
 }
 
 /// `None` where it was not counted. `delta` is the sum of the parts but for their files.
-pub(super) fn sequence(parts: &[&Snapshot], logs: &OfLogs, delta: &Snapshot, facts: &Facts) -> Option<Sequence> {
+pub(super) fn sequence(parts: &[&Snapshot], logs: &OfLogs<'_>, delta: &Snapshot, facts: &Facts) -> Option<Sequence> {
     let counted = delta.order.as_ref()?;
     let mut moved = FileBytes::default();
     for file in parts.iter().flat_map(|part| &part.files).filter(|file| is_segment(&file.name)) {
         super::files::add(&mut moved, &file.moved);
     }
     let mut sum = Sum::default();
-    logs.all().for_each(|(_, of)| sum += of);
+    logs.all().for_each(|(_, of)| sum += &of);
     Some(Sequence { logs: LogUse::new(&sum, &moved), sendfile: sendfile(counted, delta, facts) })
 }
 

@@ -25,6 +25,14 @@ pub struct LogOrder {
     pub written: Runs,
 }
 
+impl LogOrder {
+    /// Adds calls of the same directory.
+    pub(crate) fn add(&mut self, more: &Self) {
+        add_runs(&mut self.read, &more.read);
+        add_runs(&mut self.written, &more.written);
+    }
+}
+
 /// `sendfile` calls into sockets that sent less than was asked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ShortSends {
@@ -103,12 +111,12 @@ impl Order {
 
     /// The same with those of directories that `keeps` does not as one.
     pub(crate) fn folded(&self, keeps: impl Fn(&InodeKey) -> bool) -> Self {
-        let one = |log: &LogOrder| Self {
-            logs: vec![LogOrder { log: log.log.filter(|log| keeps(log)), ..*log }],
-            short: Vec::new(),
-        };
-        let none = Self { logs: Vec::new(), short: self.short.clone() };
-        self.logs.iter().fold(none, |sum, log| sum.plus(&one(log)))
+        let mut logs: BTreeMap<Option<InodeKey>, LogOrder> = BTreeMap::new();
+        for log in &self.logs {
+            let log = LogOrder { log: log.log.filter(|log| keeps(log)), ..*log };
+            logs.entry(log.log).and_modify(|sum| sum.add(&log)).or_insert(log);
+        }
+        Self { logs: logs.into_values().collect(), short: self.short.clone() }
     }
 }
 

@@ -119,7 +119,9 @@ pub fn loaded_programs() -> Vec<String> {
         .filter_map(Result::ok)
         .filter_map(|program| program.name_as_str().map(str::to_owned))
         .filter(|name| {
-            ["raw_sys_exit", "tracepoint_sys_", "fexit_", "resolve_target"].iter().any(|ours| name.starts_with(ours))
+            ["raw_sys_", "tracepoint_sys_", "fexit_", "fentry_", "folio_added", "resolve_target"]
+                .iter()
+                .any(|ours| name.starts_with(ours))
         })
         .collect()
 }

@@ -20,7 +20,7 @@ use program::{
     exit::on_exit,
     fills, latency,
     maps::{OTHER_PROGRAMS, PROGRAMS},
-    preempt, resolve, task,
+    preempt, resolve, sync, task,
 };
 
 /// Leg `raw`: the BTF-typed raw tracepoint at the exit of every system call.
@@ -60,6 +60,26 @@ fn tracepoint_sys_enter(ctx: TracePointContext) -> u32 {
         Some(number) => latency::native(number),
         None => Call::decode(task, task::saved_registers()).code,
     });
+    0
+}
+
+/// Calls that wait for the disk: one program on each `syscalls:sys_enter_<name>`, attached only where that is asked for.
+#[tracepoint]
+#[inline(always)]
+fn sync_enter(ctx: TracePointContext) -> u32 {
+    // SAFETY: the verifier checks the read of the tracepoint's record, which holds the call's number at offset 8.
+    sync::on_enter(unsafe { *ctx.as_ptr().cast::<u8>().add(8).cast::<u32>() });
+    0
+}
+
+/// The same at their end: `syscalls:sys_exit_<name>`, whose record holds the result at offset 16.
+#[tracepoint]
+#[inline(always)]
+fn sync_exit(ctx: TracePointContext) -> u32 {
+    let record = ctx.as_ptr().cast::<u8>();
+    // SAFETY: as above.
+    let (number, result) = unsafe { (*record.add(8).cast::<u32>(), *record.add(16).cast::<i64>()) };
+    sync::on_exit(number, result);
     0
 }
 

@@ -74,6 +74,10 @@ pub struct Watch {
         value_parser = clap::value_parser!(u32).range(1..=65_536)
     )]
     pub clients: Option<u32>,
+    /// Measure how often and how long it waits for the disk, too, by hooks of fsync and its like: every system call of the host
+    /// then pays a little
+    #[arg(long)]
+    pub syncs: bool,
     /// How to hook the kernel
     #[arg(long, value_enum, default_value_t)]
     pub attach: LegChoice,
@@ -184,6 +188,18 @@ pub struct Serve {
         value_parser = clap::value_parser!(u32).range(0..=65_536)
     )]
     pub clients: Option<u32>,
+    /// Measure how often and how long targets wait for the disk, too, by hooks of fsync and its like: every system call of the
+    /// host then pays a little
+    #[arg(
+        long,
+        value_name = "true|false",
+        num_args = 0..=1,
+        require_equals = true,
+        default_value_t = false,
+        default_missing_value = "true",
+        action = clap::ArgAction::Set
+    )]
+    pub syncs: bool,
     /// Only check the configuration file and the web configuration file, and say what is wrong with them
     #[arg(long)]
     pub check_config: bool,

@@ -6,6 +6,7 @@ mod durations;
 pub(crate) mod fills;
 mod order;
 mod sent;
+mod sync;
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -17,6 +18,7 @@ pub(crate) use order::add_runs;
 pub use order::{LogOrder, Order, ShortSends};
 pub use sent::{Sent, SentByPort};
 use serde::{Deserialize, Serialize};
+pub use sync::SyncCount;
 
 use crate::cpu::Cpu;
 
@@ -49,6 +51,9 @@ pub struct Snapshot {
     /// Traffic by remote address; `None` where that was not asked for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub clients: Option<Clients>,
+    /// Calls that wait until what was written is on disk; `None` where they were not counted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub syncs: Option<Vec<SyncCount>>,
     /// In what order files were read and written; `None` where that was not counted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub order: Option<Order>,
@@ -256,6 +261,7 @@ impl Snapshot {
                 Some(before) => now.since(before),
                 None => now.clone(),
             }),
+            syncs: self.syncs.as_ref().map(|now| sync::since(now, earlier.syncs.as_deref().unwrap_or_default())),
             order: self.order.as_ref().map(|now| match &earlier.order {
                 Some(before) => now.since(before),
                 None => now.clone(),
@@ -332,6 +338,10 @@ impl Snapshot {
             (Some(ours), Some(theirs)) => Some(ours.plus(theirs)),
             (ours, theirs) => ours.or_else(|| theirs.clone()),
         };
+        self.syncs = match (self.syncs.take(), &other.syncs) {
+            (Some(ours), Some(theirs)) => Some(sync::plus(&ours, theirs)),
+            (ours, theirs) => ours.or_else(|| theirs.clone()),
+        };
         self.order = match (self.order.take(), &other.order) {
             (Some(ours), Some(theirs)) => Some(ours.plus(theirs)),
             (ours, theirs) => ours.or_else(|| theirs.clone()),
@@ -359,6 +369,7 @@ impl Snapshot {
             clients: self.clients.clone(),
             unsent_read: self.unsent_read,
             order: self.order.clone(),
+            syncs: self.syncs.clone(),
             ..Self::default()
         }
     }

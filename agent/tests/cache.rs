@@ -18,7 +18,7 @@ use zctrace::{
 const PROC: &str = "/proc";
 /// Size of the file that the plan `cold` reads.
 const COLD_BYTES: u64 = 8 << 20;
-const COUNTED: Parts = Parts { page_cache: true, latency: None, clients: None, order: false };
+const COUNTED: Parts = Parts { page_cache: true, latency: None, clients: None, order: false, syncs: false };
 
 struct Watched {
     ledger: Ledger,

@@ -94,7 +94,7 @@ fn counters_go_on_when_a_target_comes_back() {
 }
 
 const WITH_DURATIONS: Parts =
-    Parts { page_cache: false, latency: Some(Duration::from_secs(1)), clients: None, order: true };
+    Parts { page_cache: false, latency: Some(Duration::from_secs(1)), clients: None, order: true, syncs: false };
 
 /// Calls with a duration, and calls that moved bytes.
 fn timed(view: &View) -> (u64, u64) {

@@ -23,7 +23,7 @@ use zctrace::{
     snapshot::{Order, Snapshot},
 };
 
-const COUNTED: Parts = Parts { page_cache: false, latency: None, clients: None, order: true };
+const COUNTED: Parts = Parts { page_cache: false, latency: None, clients: None, order: true, syncs: false };
 /// Bytes of a call.
 const PIECE: u64 = 64 << 10;
 /// Bytes of a file: sparse, so that it takes no room.
@@ -109,7 +109,10 @@ fn connection() -> (TcpStream, TcpStream) {
 /// The legs that this kernel allows.
 fn legs() -> Vec<LegChoice> {
     let allowed = |leg: &LegChoice| Probe::attach(*leg, Capacity::default()).is_ok();
-    [LegChoice::Fexit, LegChoice::Raw, LegChoice::Tracepoint].into_iter().filter(allowed).collect()
+    [LegChoice::Fexit, LegChoice::Raw, LegChoice::KprobeMulti, LegChoice::Tracepoint]
+        .into_iter()
+        .filter(allowed)
+        .collect()
 }
 
 #[test]
@@ -287,7 +290,43 @@ fn what_is_left_out_is_not_counted_and_takes_no_memory() {
     let slot = probe.watch(std::process::id(), BTreeSet::new).unwrap();
     assert_eq!((entries("ORDERS"), entries("READERS"), entries("SHORTS")), (Some(1), Some(1), Some(1)));
     assert_eq!(probe.snapshot(slot).unwrap().order, None);
-    assert!(matches!(probe.leg(), Leg::Fexit | Leg::Raw | Leg::Tracepoint));
+    assert!(Leg::ALL.contains(&probe.leg()));
     drop(probe);
+    assert_nothing_left();
+}
+
+#[test]
+fn calls_that_wait_for_the_disk_are_counted_and_those_that_fail() {
+    let _alone = alone();
+    let dir = tempfile::tempdir().unwrap();
+    let parts = Parts { syncs: true, ..Parts::default() };
+    for leg in legs() {
+        let mut probe = Probe::attach_with(leg, Capacity::default(), parts).unwrap();
+        assert_eq!(probe.missing(), Vec::<String>::new());
+        let slot = probe.watch(std::process::id(), BTreeSet::new).unwrap();
+        let mut file = File::create(dir.path().join("file")).unwrap();
+        for _ in 0..3 {
+            file.write_all(&[7; 4096]).unwrap();
+            file.sync_all().unwrap();
+        }
+        file.sync_data().unwrap();
+        // SAFETY: an open descriptor.
+        assert_eq!(unsafe { libc::sync_file_range(file.as_raw_fd(), 0, 4096, libc::SYNC_FILE_RANGE_WRITE) }, 0);
+        let (_here, there) = connection();
+        // SAFETY: an open descriptor.
+        assert_eq!(unsafe { libc::fsync(there.as_raw_fd()) }, -1, "a socket is on no disk");
+        // SAFETY: an address that is no mapping's: nothing is touched.
+        assert_eq!(unsafe { libc::msync(std::ptr::without_provenance_mut(4096), 4096, libc::MS_SYNC) }, -1);
+        probe.stop(slot).unwrap();
+        file.sync_all().unwrap();
+        let syncs = probe.snapshot(slot).unwrap().syncs.unwrap();
+        let told: Vec<_> = syncs.iter().map(|of| (of.call, of.buckets.iter().sum::<u64>(), of.errors)).collect();
+        use agent_ebpf::SyncCall::{Fdatasync, Fsync, Msync, SyncFileRange};
+        assert_eq!(told, [(Fsync, 4, 1), (Fdatasync, 1, 0), (SyncFileRange, 1, 0), (Msync, 1, 1)], "{leg:?}");
+        assert!(syncs.iter().all(|of| of.ns > 0 && of.max_ns <= of.ns && of.max_ns > 0), "{syncs:?}");
+        probe.release(slot).unwrap();
+        let slot = probe.watch(std::process::id(), BTreeSet::new).unwrap();
+        assert_eq!(probe.snapshot(slot).unwrap().syncs, Some(Vec::new()), "the slot begins at nothing");
+    }
     assert_nothing_left();
 }

@@ -70,8 +70,13 @@ async fn watch(pid: u32, options: &Watch) -> Result<Report, Error> {
         facts::look_at_machine(proc, &mut facts);
     }
     let latency = options.latency.then_some(options.slow);
-    let parts =
-        Parts { page_cache: with(Part::PageCache), latency, clients: options.clients, order: with(Part::Order) };
+    let parts = Parts {
+        page_cache: with(Part::PageCache),
+        latency,
+        clients: options.clients,
+        order: with(Part::Order),
+        syncs: options.syncs,
+    };
     let mut probe = Probe::attach_with(options.attach, Capacity::default(), parts)?;
     facts.problems.extend(probe.missing());
     facts.slow = probe.slow().unwrap_or_default();

@@ -11,7 +11,7 @@ use crate::report::{
     Advice, Attach, CacheUse, CallLatency, ClientTraffic, Cost, DATAGRAM, DurationBucket, Egress, EmptyCount, EndedBy,
     ErrorCount, Estimate, FileTraffic, Flow, KafkaTarget, Latency, Listener, ListenerCache, LocalPort, LogUse, Lost,
     Note, OTHER, OUTBOUND, Order, PageCache, ProcessCost, Reason, Report, SCHEMA_VERSION, SendfileUse, Sequence,
-    Setting, ShortCalls, SizeBucket, Target, Took, Topic, TopicLatency, Transfer, Window,
+    Setting, ShortCalls, SizeBucket, SyncUse, Target, Took, Topic, TopicLatency, Transfer, Window,
 };
 use std::sync::Arc;
 
@@ -268,6 +268,7 @@ pub(super) fn broker() -> Report {
             file(Some("a"), "recovery-point-offset-checkpoint.tmp", Some(1_312_002), [0, 0, 812]),
         ],
         latency: None,
+        syncs: None,
         order: None,
         cost: None,
         unsent_read_bytes: 0,

@@ -4,7 +4,7 @@ use std::{fs, io, thread};
 
 use agent_ebpf::{
     CLIENT_LISTENERS, COUNTERS, ClientOffsets, FILL_WAYS, Features, FillOffsets, LISTENER_WORDS, Offsets, OrderOffsets,
-    SHORT_REASONS, SyscallTable, THREADS,
+    SHORT_REASONS, SYNC_CALLS, SyncNumbers, SyscallTable, THREADS,
     syscall::{GENERIC, I386, NOT_COUNTED, SYSCALLS, X86_64},
 };
 use aya::{
@@ -23,6 +23,7 @@ use super::{
     kprobe_multi::KprobeMulti,
     latency, leg,
     places::{self, Places},
+    sync,
     verify::{self, Hook, Wanted},
 };
 
@@ -92,7 +93,7 @@ fn attach_object(
     let client_offsets = kernel.layout.client_offsets();
     let clients = parts.clients.and(client_offsets.as_ref().err()).map(ToString::to_string);
     let order = kernel.layout.order_offsets().err().filter(|_| parts.order).map(|error| error.to_string());
-    let mut missing = Missing { page_cache, clients, latency: None, order };
+    let mut missing = Missing { page_cache, clients, latency: None, order, syncs: None };
     parts.order &= missing.order.is_none();
     parts.clients = parts.clients.filter(|_| client_offsets.is_ok());
     parts.page_cache &= missing.page_cache.is_none();
@@ -135,6 +136,12 @@ fn attach_object(
                                 parts.latency = None;
                             }
                         }
+                    }
+                    if parts.syncs
+                        && let Err(error) = sync::attach(&mut ebpf)
+                    {
+                        missing.syncs = Some(first_line(&error));
+                        parts.syncs = false;
                     }
                     let reason = reason(candidate, refused.as_ref(), &note);
                     return Ok(Attached { ebpf, links: hooked.links, leg: candidate.leg, reason, parts, missing });
@@ -221,6 +228,7 @@ struct Constants {
     slow_ns: u64,
     clients: ClientOffsets,
     order: OrderOffsets,
+    syncs: SyncNumbers,
 }
 
 impl Constants {
@@ -231,7 +239,16 @@ impl Constants {
         let slow_ns = parts.latency.map_or(u64::MAX, |slow| u64::try_from(slow.as_nanos()).unwrap_or(u64::MAX));
         let clients = kernel.layout.client_offsets().unwrap_or_default();
         let order = kernel.layout.order_offsets().unwrap_or_default();
-        Ok(Self { offsets: kernel.layout.offsets()?, native, compat, fills, slow_ns, clients, order })
+        Ok(Self {
+            offsets: kernel.layout.offsets()?,
+            native,
+            compat,
+            fills,
+            slow_ns,
+            clients,
+            order,
+            syncs: sync::numbers(),
+        })
     }
 
     /// The loader with these and with the sizes of the maps.
@@ -255,6 +272,9 @@ impl Constants {
             .map_max_entries("READERS", with_order(capacity.files / 2))
             .map_max_entries("SHORTS", with_order(1024))
             .map_max_entries("SHORTS_OTHER", with_order(targets * SHORT_REASONS))
+            .override_global("SYNC_NUMBERS", &self.syncs, true)
+            .map_max_entries("SYNCS", if parts.syncs { targets * SYNC_CALLS } else { 1 })
+            .map_max_entries("SYNC_STARTS", if parts.syncs { THREADS } else { 1 })
             .override_global("SLOW_NS", &self.slow_ns, true)
             .map_max_entries("LATENCIES", with_latency(capacity.transfers))
             .map_max_entries("FILE_LATENCIES", with_latency(capacity.files))

@@ -25,6 +25,7 @@ mod places;
 mod read;
 mod release;
 mod resolve;
+mod sync;
 mod targets;
 mod threads;
 mod verify;
@@ -66,6 +67,7 @@ struct Missing {
     clients: Option<String>,
     latency: Option<String>,
     order: Option<String>,
+    syncs: Option<String>,
 }
 
 /// What is counted beside the calls.
@@ -79,6 +81,8 @@ pub struct Parts {
     pub clients: Option<u32>,
     /// In what order files are read and written, and what `sendfile` does not send.
     pub order: bool,
+    /// Calls that wait until what was written is on disk: hooks their beginning and their end.
+    pub syncs: bool,
 }
 
 /// What was counted of files that left the kernel's table.
@@ -185,7 +189,9 @@ impl Probe {
             .order
             .iter()
             .map(|why| format!("In what order files are read and written is not told: {why}."));
-        page_cache.chain(latency).chain(clients).chain(order).collect()
+        let syncs =
+            self.missing.syncs.iter().map(|why| format!("Calls that wait for the disk are not counted: {why}."));
+        page_cache.chain(latency).chain(clients).chain(order).chain(syncs).collect()
     }
 
     /// From which duration on a call is slow; `None` where durations are not measured.
@@ -251,6 +257,9 @@ impl Probe {
     pub fn release(&mut self, slot: Slot) -> Result<(), ProbeError> {
         self.targets.remove(&mut self.ebpf, slot)?;
         release::clear(&mut self.ebpf, slot.0, self.parts)?;
+        if self.parts.syncs {
+            sync::clear(&mut self.ebpf, slot.0)?;
+        }
         if self.parts.clients.is_some() {
             clients::clear(&mut self.ebpf, slot.0)?;
         }

@@ -24,7 +24,7 @@ use super::{
     load::{Borrowed, map},
     order,
     places::Places,
-    threads,
+    sync, threads,
 };
 use crate::snapshot::{CallResult, File, OtherTransfer, Snapshot, Transfer, TransferId};
 
@@ -50,6 +50,7 @@ pub(super) fn snapshots(
     let mut durations = if parts.latency.is_some() { latency::read(ebpf, &slots)? } else { Vec::new() }.into_iter();
     // Clients come before transfers for the same reason.
     let mut clients = if parts.clients.is_some() { clients::read(ebpf, &slots)? } else { Vec::new() }.into_iter();
+    let mut syncs = if parts.syncs { sync::read(ebpf, &slots)? } else { Vec::new() }.into_iter();
     if parts.order {
         order::read(ebpf, lives, known)?;
     }
@@ -67,6 +68,7 @@ pub(super) fn snapshots(
         snapshot.durations = durations.next();
         snapshot.clients = clients.next();
         snapshot.unsent_read = unsent.next().unwrap_or(0);
+        snapshot.syncs = syncs.next();
     }
     Ok(usage_of([transfer_entries, file_entries, directory_entries], capacity))
 }

@@ -6,7 +6,7 @@ use agent_ebpf::{Counter, RESULT_RESTARTED, SIZE_BUCKETS};
 
 use super::{
     Attach, EmptyCount, ErrorCount, Facts, LocalPort, Lost, OTHER, Report, SCHEMA_VERSION, SizeBucket, Topic, Transfer,
-    Window, advice::advise, cache, clients, cost, files::Tally, latency, listeners, notes, order,
+    Window, advice::advise, cache, clients, cost, files::Tally, latency, listeners, notes, order, sync,
 };
 use crate::snapshot::{Snapshot, Transfer as Counted, TransferId};
 
@@ -66,6 +66,7 @@ impl Builder {
             topics,
             files,
             page_cache: cache::page_cache(parts, &fills, delta, facts),
+            syncs: delta.syncs.as_deref().map(sync::syncs),
             order: order::sequence(parts, &logs, delta, facts),
             residency: facts.residency.clone(),
             machine: facts.machine.clone(),

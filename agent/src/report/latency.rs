@@ -147,7 +147,7 @@ fn topics(logs: &[LogDurations], topic: impl Fn(&InodeKey) -> Option<Arc<str>>) 
 }
 
 /// Of a histogram each bucket of which is so many of the finest ones `merged`.
-fn took(ns: u64, max_ns: u64, slow_calls: u64, buckets: &[u64], merged: usize) -> Took {
+pub(super) fn took(ns: u64, max_ns: u64, slow_calls: u64, buckets: &[u64], merged: usize) -> Took {
     let least = |bucket: usize| latency_least(bucket * merged);
     let end = |bucket: usize| (bucket + 1 < buckets.len()).then(|| seconds(least(bucket + 1)));
     let histogram = buckets.iter().enumerate().filter(|(_, calls)| **calls > 0).map(|(bucket, calls)| DurationBucket {

@@ -14,6 +14,7 @@ mod latency;
 mod listeners;
 mod notes;
 mod order;
+mod sync;
 mod why;
 
 use std::{collections::BTreeSet, sync::Arc};
@@ -30,6 +31,7 @@ pub(crate) use latency::{ENDS_NS, seconds};
 pub use listeners::total_egress;
 pub use order::{LogUse, Order, SendfileUse, Sequence, ShortCalls};
 use serde::Serialize;
+pub use sync::SyncUse;
 pub(crate) use why::{REASONS, Seen, reasons};
 
 use crate::{
@@ -79,6 +81,9 @@ pub struct Report {
     pub files: Vec<FileTraffic>,
     /// How much of what was read was in the page cache; `None` where that was not counted.
     pub page_cache: Option<PageCache>,
+    /// Calls that wait until what was written is on disk, those that took longest in all first; `None` where they were not
+    /// counted.
+    pub syncs: Option<Vec<SyncUse>>,
     /// In what order logs were read and written, and what `sendfile` did not send; `None` where that was not counted.
     pub order: Option<Sequence>,
     /// How much of its logs is in memory; `None` where that was not looked at.

@@ -88,5 +88,24 @@ pub(super) fn order() -> Vec<Panel> {
         .query(&sum("reason", UNSENT, LISTENER), "{{reason}}")
         .fixed(COPIED)
         .nothing("None"),
+        Panel::lines(
+            "Waits for the disk",
+            "Calls a second that wait until what was written is on disk, by call. Kafka makes few: when a segment is rolled, and of \
+             its checkpoints. Many: log.flush.interval.messages or .ms is set.",
+            unit::CALLS_A_SECOND,
+        )
+        .query(&sum("syscall", "zctrace_sync_duration_seconds_count", TARGET), "{{syscall}}")
+        .query(&sum("", "zctrace_sync_errors_total", TARGET), "failed")
+        .nothing("Not measured: serve --syncs"),
+        Panel::lines(
+            "99 of 100 waits for the disk take no longer",
+            "The 99th percentile of how long these calls take. Normal: some milliseconds; more on disks that turn or are busy.",
+            unit::SECONDS,
+        )
+        .query(
+            &format!("histogram_quantile(0.99, {})", sum("le, target, syscall", "zctrace_sync_duration_seconds_bucket", TARGET)),
+            "{{syscall}} of {{target}}",
+        )
+        .nothing("Not measured: serve --syncs"),
     ]
 }

@@ -103,6 +103,7 @@ async fn run_service(arguments: Vec<OsString>, settings: Settings, lost: Lost) -
     let started = Instant::now();
     let parts = Parts {
         page_cache: !options.without.contains(&cli::Part::PageCache),
+        syncs: options.syncs,
         order: !options.without.contains(&cli::Part::Order),
         latency: options.latency.then_some(options.slow),
         clients: options.clients.filter(|clients| *clients > 0),

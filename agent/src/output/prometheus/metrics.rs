@@ -130,6 +130,10 @@ metrics! {
         "sendfile calls into sockets that sent less than was asked: send_buffer (it was full), again (it had no room at all), end_of_file, limit (2 GiB), interrupted.";
     SHORT_SEND_BYTES: Counter "zctrace_sendfile_unsent_bytes_total" ["target" "listener" "port" "reason"]
         "Bytes that they were asked for and did not send; what is asked for again counts again.";
+    SYNC_DURATION: Histogram "zctrace_sync_duration_seconds" ["target" "syscall" "le"]
+        "How long calls took that wait until what was written is on disk: fsync, fdatasync, sync_file_range, msync. Only with --syncs.";
+    SYNC_ERRORS: Counter "zctrace_sync_errors_total" ["target" "syscall"]
+        "Of these, calls that failed. Only with --syncs.";
     LOG_SIZE: Gauge "zctrace_log_size_bytes" ["target" "segments"]
         "Bytes of log segments: active (those that are written to), older.";
     LOG_RESIDENT: Gauge "zctrace_log_resident_bytes" ["target" "segments"]

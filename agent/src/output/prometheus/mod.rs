@@ -7,6 +7,7 @@ mod machine;
 mod metrics;
 mod order;
 mod residency;
+mod sync;
 #[cfg(test)]
 pub(crate) mod tests;
 mod text;
@@ -123,6 +124,7 @@ pub fn render(views: &[&View], own: &Own, out: &mut dyn io::Write) -> io::Result
     clients::render(&mut text, views);
     latency::render(&mut text, views);
     order::render(&mut text, views);
+    sync::render(&mut text, views);
     residency::render(&mut text, views);
     machine::render(&mut text, views);
     losses(&mut text, views);

@@ -3,13 +3,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use agent_ebpf::{Fill, FillWay, Runs, Short, ShortReason, Tally};
+use agent_ebpf::{Fill, FillWay, Runs, Short, ShortReason, SyncCall, Tally};
 
 use super::*;
 use crate::{
     fleet::{ClientSeries, FlowBytes, TopicBytes, TopicTook},
     report::{self, Attach, EndedBy, OTHER, Window},
-    snapshot::{CallDurations, Durations, FileFill, Fills, LogOrder, Order, ShortSends, Snapshot},
+    snapshot::{CallDurations, Durations, FileFill, Fills, LogOrder, Order, ShortSends, Snapshot, SyncCount},
     target::Surroundings,
 };
 
@@ -51,7 +51,10 @@ fn with_order(snapshot: &Snapshot) -> Snapshot {
         short: Short { calls: 4, asked: 4_000_000, sent: 400_000 },
     };
     let order = Order { logs: snapshot.directories.iter().map(log).collect(), short: vec![short] };
-    Snapshot { order: Some(order), ..snapshot.clone() }
+    let mut buckets = vec![0; agent_ebpf::LATENCY_BUCKETS];
+    buckets[agent_ebpf::latency_bucket(5_000)] = 3;
+    let sync = SyncCount { call: SyncCall::Fsync, errors: 1, ns: 15_000, max_ns: 6_000, buckets };
+    Snapshot { order: Some(order), syncs: Some(vec![sync]), ..snapshot.clone() }
 }
 
 fn view(name: &str, snapshot: &Snapshot) -> View {

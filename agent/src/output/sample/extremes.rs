@@ -99,6 +99,14 @@ pub(in crate::output) fn everything() -> Report {
         disk_read_bytes: Some(84_451_328),
     });
     order(&mut report);
+    report.syncs = Some(vec![
+        SyncUse {
+            syscall: "fsync",
+            errors: 2,
+            took: report.latency.iter().flat_map(|all| &all.calls).map(|of| of.took.clone()).next().unwrap_or_default(),
+        },
+        SyncUse { syscall: "msync", ..SyncUse::default() },
+    ]);
     report.advice = vec![Advice {
         id: "log_dir_on_network",
         text: "Logs lie on a network file system.".to_owned(),

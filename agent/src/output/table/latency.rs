@@ -118,7 +118,7 @@ fn topics(report: &Report, style: &Style) -> String {
 }
 
 /// Three digits that count.
-fn time(seconds: f64, style: &Style) -> String {
+pub(super) fn time(seconds: f64, style: &Style) -> String {
     let micro = if style.unicode { "µs" } else { "us" };
     let (value, unit) = match seconds {
         seconds if seconds >= 1.0 => (seconds, "s"),

@@ -12,6 +12,7 @@ mod lost;
 mod machine;
 mod order;
 mod residency;
+mod sync;
 #[cfg(test)]
 mod tests;
 mod why;
@@ -39,6 +40,7 @@ pub fn render(report: &Report, style: &Style) -> String {
         files::topics(report, style),
         files::others(report, style),
         order::section(report, style),
+        sync::section(report, style),
         cache::section(report, style),
         residency::section(report, style),
         machine::section(report, style),

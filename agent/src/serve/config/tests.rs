@@ -46,6 +46,7 @@ log-format: json
 without: [machine]
 latency: true
 clients: 9
+syncs: true
 slow: 25ms
 ";
 
@@ -64,6 +65,7 @@ fn every_flag_is_a_key() {
     assert_eq!((options.telemetry_path.as_str(), options.web_config), ("/m", Some("web.yml".into())));
     assert_eq!(options.log_format, LogFormat::Json);
     assert_eq!(options.without, [Part::Machine]);
+    assert!(options.syncs);
     assert_eq!((options.latency, options.slow, options.clients), (true, Duration::from_millis(25), Some(9)));
     // No flag is forgotten above.
     for argument in file::flags().get_arguments().filter_map(|argument| argument.get_long()) {

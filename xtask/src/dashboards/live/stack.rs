@@ -44,6 +44,7 @@ impl Stack {
             "--window",
             "30s",
             "--latency",
+            "--syncs",
             "--clients",
             "--web.listen-address",
         ]);

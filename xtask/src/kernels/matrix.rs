@@ -86,6 +86,7 @@ fn page(results: &[Result]) -> String {
 
 fn describe(step: &str) -> &str {
     match step {
+        "half-way" => "hooks of functions refused half-way",
         "doctor" => "`zctrace doctor` and its self-test",
         "hotplug" => "a processor that goes and comes while calls are counted",
         other => other,

@@ -38,6 +38,7 @@ pub(super) fn steps(extent: Extent) -> Vec<Step> {
         steps.push(Step::new(format!("attach {leg}"), format!("{attach} && echo {leg} >>/legs")));
         steps.push(Step::new(format!("exact {leg}"), format!("grep -q {leg} /legs || exit 99; {test}")));
     }
+    steps.push(Step::new("half-way", "grep -q fexit /legs || exit 99; test-legs --nocapture"));
     let all = "export ZCTRACE_TEST_LEGS=$(tr '\\n' ',' </legs | sed 's/,$//')";
     steps.push(Step::new("doctor", "zctrace doctor"));
     if extent.bad_days {
@@ -101,11 +102,12 @@ impl Result {
             _ => Verdict::Failed("it was not tried".to_owned()),
         };
         let auto = find("auto").and_then(|outcome| chosen_leg(&outcome.output)).unwrap_or_else(|| "none".to_owned());
-        let others = ["doctor", "hotplug"].into_iter().filter_map(|name| {
+        let others = ["half-way", "doctor", "hotplug"].into_iter().filter_map(|name| {
             let outcome = find(name)?;
             let verdict = match (name, outcome.status) {
                 ("doctor", 0) => Verdict::Passed(1),
                 ("doctor", 1) if misses(outcome) => Verdict::Missed(1),
+                ("half-way", 99) => Verdict::Impossible("there is no leg `fexit`".to_owned()),
                 (_, 99) => Verdict::Impossible("this kernel lets no CPU go".to_owned()),
                 ("doctor", _) => Verdict::Failed(outcome.output.clone()),
                 _ => tested(outcome),

@@ -94,6 +94,19 @@ pub(crate) fn committed(path: &Path) -> Option<String> {
     quietly(Command::new("git").current_dir(root()).arg("show").arg(format!("HEAD:{}", path.display()))).ok()
 }
 
+/// A note where the machine had more to do than a benchmark makes, by a line of `/proc/loadavg`: its second number is the mean
+/// number of threads that ran or waited for a processor over five minutes.
+pub(crate) fn busy(loadavg: &str, processors: usize) -> Option<String> {
+    let load: f64 = loadavg.split(' ').nth(1)?.parse().ok()?;
+    #[allow(clippy::cast_precision_loss)] // a few hundred
+    (load > processors as f64 + 1.0).then(|| {
+        format!(
+            "The machine was busy with other work: {load} threads wanted its {processors} processors at a time. The times are \
+             rough; counts of instructions are not."
+        )
+    })
+}
+
 /// The first line `name : value` of a file of /proc.
 fn field<'a>(text: &'a str, name: &str) -> Option<&'a str> {
     text.lines().find_map(|line| {
@@ -105,6 +118,13 @@ fn field<'a>(text: &'a str, name: &str) -> Option<&'a str> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_busy_machine_is_told() {
+        assert_eq!(busy("1.10 2.50 0.90 2/300 4711\n", 2), None);
+        assert!(busy("1.10 6.20 5.90 2/300 4711\n", 2).is_some_and(|note| note.contains("6.2 threads")));
+        assert_eq!(busy("", 2), None);
+    }
 
     #[test]
     fn fields_of_proc_files() {

@@ -45,6 +45,11 @@ pub(crate) fn finish_in(
     keep: Keep,
     draw: impl FnOnce(&Record, &Path) -> anyhow::Result<Vec<String>>,
 ) -> anyhow::Result<()> {
+    let mut record = record.clone();
+    record
+        .notes
+        .extend(machine::busy(&fs::read_to_string("/proc/loadavg").unwrap_or_default(), record.machine.processors));
+    let record = &record;
     let (json, text) = (dir.join(format!("{}.json", record.bench)), dir.join(format!("{}.md", record.bench)));
     let last: Option<Record> = machine::committed(&json).and_then(|text| serde_json::from_str(&text).ok());
     let changes = last.as_ref().map(|last| (last, compare(last, record)));

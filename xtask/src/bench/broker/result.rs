@@ -12,6 +12,8 @@ use crate::{
 };
 
 const NAME: &str = "broker";
+/// Fewer rounds decide nothing: their interval is too narrow.
+const ENOUGH: usize = 8;
 /// The table of what is added.
 const ADDED: &str = "What it adds to the broker's processor time for each GB";
 const USED: &str = "Processor time of the broker for each GB served";
@@ -79,7 +81,9 @@ pub(super) fn record(found: &Found) -> Record {
     }
     for (listener, (name, limit)) in LISTENERS.iter().enumerate() {
         for setup in [Setup::Zctrace, Setup::Serve, Setup::Bare] {
-            record.goal(format!("{}, {name}: added", setup.title()), "%", added(found, listener, setup), *limit);
+            let enough = pairs(found, listener, setup).len() >= ENOUGH;
+            let added = enough.then(|| added(found, listener, setup)).flatten();
+            record.goal(format!("{}, {name}: added", setup.title()), "%", added, *limit);
         }
     }
     record.notes.extend(notes(found));

@@ -20,13 +20,14 @@ pub(super) enum How {
 }
 
 /// A new part is a line here.
-pub(super) const PARTS: [Part; 6] = [
+pub(super) const PARTS: [Part; 7] = [
     Part { name: "machine", how: How::Without("machine") },
     Part { name: "page cache", how: How::Without("page-cache") },
     Part { name: "residency", how: How::Without("residency") },
     Part { name: "order", how: How::Without("order") },
     Part { name: "clients", how: How::With("--clients") },
     Part { name: "latency", how: How::With("--latency") },
+    Part { name: "syncs", how: How::With("--syncs") },
 ];
 
 /// Names of the ways that have no part or several.

@@ -85,6 +85,75 @@ fn what_is_read_from_disk_is_told_by_way_and_listener_on_every_file_system() {
 }
 
 #[test]
+fn an_overlay_and_a_raid_10_are_told_as_any_disk() {
+    let _alone = alone();
+    let below = Volume::new("ext4", 512);
+    std::fs::create_dir(below.path().join("lower")).unwrap();
+    for volume in [below.overlay(), Volume::raid10(256)] {
+        let watched = watch(Plan::Cold, &volume.path(), Capacity::default(), COUNTED);
+        let (kind, port) = (volume.name(), listener(&watched.ledger));
+        let expected = [
+            ((FillWay::ZeroCopy, port), COLD_BYTES),
+            ((FillWay::Copied, agent_ebpf::PORT_NONE), COLD_BYTES),
+            ((FillWay::Carried, port), COLD_BYTES),
+        ];
+        assert_eq!(by_way(&watched.snapshot), expected.into(), "{kind}: {:?}", watched.snapshot.fills);
+        // By the file that the process has open, whatever lies below it.
+        let fills = watched.snapshot.fills.as_ref().unwrap();
+        let name = |inode| watched.snapshot.files.iter().find(|file| file.inode == inode).map(|file| &*file.name);
+        assert!(fills.files.iter().all(|of| name(of.inode) == Some("00000000000000000000.log")), "{kind}");
+    }
+}
+
+#[test]
+fn a_raid_10_of_loop_devices_is_known_as_one() {
+    use zctrace::machine::{Place, Sources, Subject, log_dirs};
+    let _alone = alone();
+    let volume = Volume::raid10(256);
+    let child = support::busy();
+    let place = Place { path: volume.path().display().to_string(), mount_id: None };
+    let subject = Subject { pid: child.pid(), places: vec![place], ..Subject::default() };
+    let dir = log_dirs(&Sources::new(Path::new(PROC)), &subject).remove(0);
+    assert_eq!((dir.file_system.as_deref(), dir.data_profile.as_deref()), (Some("btrfs"), Some("raid10")), "{dir:?}");
+    let loops = dir.block.iter().filter(|device| device.backing_file.is_some()).count();
+    assert_eq!((loops, dir.network), (4, Some(false)), "{dir:?}");
+}
+
+/// Hard links to one empty file, so that a million names take little room.
+#[test]
+fn a_million_segments_are_looked_through_in_many_short_steps() {
+    const SEGMENTS: u64 = 1_000_000;
+    const PARTITIONS: u64 = 1000;
+    let _alone = alone();
+    let volume = Volume::in_memory();
+    let segment = volume.path().join("segment");
+    std::fs::write(&segment, vec![7; 4096]).unwrap();
+    for partition in 0..PARTITIONS {
+        let dir = volume.path().join(format!("orders-{partition}"));
+        std::fs::create_dir(&dir).unwrap();
+        for number in 0..SEGMENTS / PARTITIONS {
+            std::fs::hard_link(&segment, dir.join(format!("{number:020}.log"))).unwrap();
+        }
+    }
+    let child = support::busy();
+    let path = volume.path().display().to_string();
+    let dirs = [zctrace::machine::LogDir { path, ..Default::default() }];
+    let mut scanner = zctrace::residency::Scanner::new(Path::new(PROC), child.pid(), &dirs).unwrap();
+    let mut steps = 0;
+    let found = loop {
+        steps += 1;
+        if let Some(found) = scanner.step(std::time::Duration::from_millis(20)) {
+            break found;
+        }
+    };
+    let total = found.total();
+    assert_eq!((found.partitions.len(), total.segments, found.unreadable), (1000, SEGMENTS, 0));
+    assert_eq!(total.bytes(), (SEGMENTS * 4096, SEGMENTS * 4096));
+    // No step may be the whole: a hundred names, then it looks at the clock.
+    assert!(steps > 10, "{steps}");
+}
+
+#[test]
 fn what_is_in_memory_brings_nothing_in() {
     let _alone = alone();
     let volume = Volume::new("ext4", 64);

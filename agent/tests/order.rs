@@ -17,7 +17,7 @@ use std::{
 };
 
 use agent_ebpf::{READ_AGAIN, Runs, ShortReason};
-use support::{alone, assert_nothing_left};
+use support::{alone, assert_nothing_left, volume::Volume};
 use zctrace::{
     probe::{Capacity, Leg, LegChoice, Parts, Probe, Slot},
     snapshot::{Order, Snapshot},
@@ -277,6 +277,33 @@ fn a_time_limit_of_a_socket_that_waits_cuts_a_call_short() {
     here.set_write_timeout(Some(std::time::Duration::from_millis(20))).unwrap();
     let sent = u64::try_from(sendfile(&here, &file, Some(0), usize::try_from(SIZE).unwrap())).unwrap();
     assert_eq!(shorts(&watched), BTreeMap::from([(ShortReason::Interrupted, (1, SIZE, sent))]));
+}
+
+#[test]
+fn logs_on_two_devices_with_equal_inode_numbers_are_told_apart() {
+    let _alone = alone();
+    let volumes = [Volume::new("ext4", 64), Volume::new("ext4", 64)];
+    let mut probe = Probe::attach_with(LegChoice::Auto, Capacity::default(), COUNTED).unwrap();
+    let slot = probe.watch(std::process::id(), BTreeSet::new).unwrap();
+    for (volume, pieces) in volumes.iter().zip([3, 5]) {
+        let dir = volume.path().join("orders-0");
+        fs::create_dir(&dir).unwrap();
+        let mut log = File::create(dir.join("00000000000000000000.log")).unwrap();
+        for _ in 0..pieces {
+            log.write_all(&[7; 1000]).unwrap();
+        }
+    }
+    let inodes = volumes.each_ref().map(|volume| fs::metadata(volume.path().join("orders-0")).unwrap().ino());
+    assert_eq!(inodes[0], inodes[1], "two new file systems of a kind give the same numbers");
+    let order = probe.snapshot(slot).unwrap().order.unwrap();
+    let mut written: Vec<_> = order
+        .logs
+        .iter()
+        .filter(|of| of.log.is_some_and(|log| log.inode == inodes[0]))
+        .map(|of| of.written.sequential.bytes)
+        .collect();
+    written.sort_unstable();
+    assert_eq!(written, [3000, 5000]);
 }
 
 #[test]

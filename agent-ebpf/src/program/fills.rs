@@ -89,6 +89,8 @@ pub(crate) fn on_folio(folio: *const u8) {
     };
     match inode_of(folio) {
         Some(inode) => {
+            // Of an overlay the page is another file's, of the layer below.
+            let inode = source_of(task, &call, syscall).unwrap_or(inode);
             let fill = split(stretch, asked(task, &call, syscall));
             let port = if matches!(way, FillWay::ZeroCopy) { port_of(task, slot, &call, syscall) } else { PORT_NONE };
             add(&FillKey { inode, target: target.slot, way: way as u16, port }, way, fill);
@@ -108,6 +110,17 @@ fn inode_of(folio: *const u8) -> Option<InodeKey> {
     let mapping = unsafe { load::<*const u8>(folio, at(|offsets| &offsets.folio_mapping)) };
     let mapping = cast(mapping, at(|offsets| &offsets.id_address_space));
     let inode = far::<*const u8>(mapping, at(|offsets| &offsets.mapping_host))?;
+    if far::<u16>(inode, offset!(inode_mode))? & S_IFMT != S_IFREG {
+        return None;
+    }
+    inode_key(inode)
+}
+
+/// The file that the call reads.
+#[inline(always)]
+fn source_of(task: *const u8, call: &Call, syscall: Syscall) -> Option<InodeKey> {
+    let descriptor = call.descriptor(if matches!(syscall, Syscall::Sendfile) { 1 } else { 0 });
+    let inode = far::<*const u8>(file_of(task, descriptor)?, offset!(file_inode))?;
     if far::<u16>(inode, offset!(inode_mode))? & S_IFMT != S_IFREG {
         return None;
     }

@@ -6,6 +6,8 @@ use std::{path::PathBuf, process::Command};
 pub struct Volume {
     dir: tempfile::TempDir,
     name: &'static str,
+    /// Loop devices that do not go with the mount.
+    loops: Vec<String>,
 }
 
 impl Volume {
@@ -15,9 +17,48 @@ impl Volume {
         let image = dir.path().join("image");
         std::fs::File::create(&image).unwrap().set_len(megabytes << 20).unwrap();
         run(Command::new(format!("mkfs.{name}")).arg("-q").arg(&image));
-        let volume = Self { dir, name };
+        let volume = Self { dir, name, loops: Vec::new() };
         std::fs::create_dir(volume.path()).unwrap();
         run(Command::new("mount").args(["-o", "loop", "-t", name]).arg(&image).arg(volume.path()));
+        volume
+    }
+
+    /// A btrfs whose data lie on four loop devices as RAID 10.
+    pub fn raid10(megabytes: u64) -> Self {
+        let mut volume = Self { dir: tempfile::tempdir().unwrap(), name: "btrfs", loops: Vec::new() };
+        for disk in 0..4 {
+            let image = volume.dir.path().join(format!("image-{disk}"));
+            std::fs::File::create(&image).unwrap().set_len(megabytes << 20).unwrap();
+            let device = run(Command::new("losetup").args(["--find", "--show"]).arg(&image));
+            volume.loops.push(device.trim().to_owned());
+        }
+        run(Command::new("mkfs.btrfs").args(["-q", "-d", "raid10", "-m", "raid1"]).args(&volume.loops));
+        std::fs::create_dir(volume.path()).unwrap();
+        let devices: Vec<_> = volume.loops.iter().map(|device| format!("device={device}")).collect();
+        let options = devices.join(",");
+        run(Command::new("mount").args(["-t", "btrfs", "-o", &options]).arg(&volume.loops[0]).arg(volume.path()));
+        volume
+    }
+
+    /// A file system in memory, with room for as many names as one likes.
+    pub fn in_memory() -> Self {
+        let volume = Self { dir: tempfile::tempdir().unwrap(), name: "tmpfs", loops: Vec::new() };
+        std::fs::create_dir(volume.path()).unwrap();
+        run(Command::new("mount").args(["-t", "tmpfs", "-o", "size=64m,nr_inodes=0", "none"]).arg(volume.path()));
+        volume
+    }
+
+    /// An overlay: what is in the folder `lower` of this volume, with a layer of its own in this volume on top.
+    pub fn overlay(&self) -> Self {
+        let volume = Self { dir: tempfile::tempdir().unwrap(), name: "overlay", loops: Vec::new() };
+        let at = |name: &str| self.path().join(name);
+        for name in ["upper", "work"] {
+            std::fs::create_dir(at(name)).unwrap();
+        }
+        std::fs::create_dir(volume.path()).unwrap();
+        let [lower, upper, work] = ["lower", "upper", "work"].map(|name| at(name).display().to_string());
+        let options = format!("lowerdir={lower},upperdir={upper},workdir={work}");
+        run(Command::new("mount").args(["-t", "overlay", "-o", &options, "none"]).arg(volume.path()));
         volume
     }
 
@@ -39,10 +80,14 @@ impl Drop for Volume {
             // Something still uses it: it goes when that ends.
             let _ = Command::new("umount").arg("--lazy").arg(self.path()).status();
         }
+        if !self.loops.is_empty() {
+            let _ = Command::new("losetup").arg("--detach").args(&self.loops).status();
+        }
     }
 }
 
-fn run(command: &mut Command) {
+fn run(command: &mut Command) -> String {
     let output = command.output().unwrap_or_else(|error| panic!("{command:?}: {error}"));
     assert!(output.status.success(), "{command:?}: {}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8_lossy(&output.stdout).into_owned()
 }

@@ -54,9 +54,14 @@ fn brought_in(cache: &Value) -> u64 {
 
 /// The report of the time in which the topic is read through a listener.
 fn watch_reading(broker: &Broker, clients: &Clients<'_>, listener: &str) -> Value {
+    watch(broker, || assert_eq!(clients.consume(TOPIC, listener).unwrap().bytes, BYTES))
+}
+
+/// The report of the time in which something is done.
+fn watch(broker: &Broker, act: impl FnOnce()) -> Value {
     let pid = broker.pid().to_string();
     let watching = Watching::start(Command::new(ZCTRACE).args(["--pid", &pid, "--output", "json"]));
-    assert_eq!(clients.consume(TOPIC, listener).unwrap().bytes, BYTES);
+    act();
     watching.process.signal(libc::SIGINT);
     let (code, out, err) = watching.finish();
     assert_eq!(code, Some(0), "{err}");
@@ -83,7 +88,16 @@ fn a_lagging_consumer_reads_from_disk_once_and_then_from_memory() {
         let broker = Broker::start(&kafka, &options).unwrap();
         let clients = Clients::new(&kafka, &broker);
         clients.create_topic(TOPIC, 1).unwrap();
-        assert_eq!(clients.produce(&Produce::new(TOPIC, "PLAINTEXT", BYTES)).unwrap().bytes, BYTES);
+        let report = watch(&broker, || {
+            assert_eq!(clients.produce(&Produce::new(TOPIC, "PLAINTEXT", BYTES)).unwrap().bytes, BYTES);
+        });
+        let appended = &find(&report["topics"], "topic", TOPIC)["order"]["written"];
+        assert_eq!(
+            (&appended["random_bytes"], appended["sequential_ratio"].as_f64()),
+            (&0.into(), Some(1.0)),
+            "{kind}: {appended}"
+        );
+        assert!(number(&appended["sequential_bytes"]) >= BYTES, "{kind}: {appended}");
         let segments = segments(&broker);
         let log: u64 = segments.iter().map(|path| fs::metadata(path).unwrap().len()).sum();
         for (listener, from_disk) in [("PLAINTEXT", true), ("PLAINTEXT", false), ("SSL", true)] {
@@ -110,6 +124,9 @@ fn a_lagging_consumer_reads_from_disk_once_and_then_from_memory() {
                 assert_eq!((brought_in(topic), topic["hit_ratio"].as_f64()), (0, Some(1.0)), "{context}");
                 assert!(of_device < BESIDE, "{of_device} {context}");
             }
+            // A consumer reads in sequence, whatever the listener; the broker's look for a batch's head is all that jumps.
+            let read = &find(&report["topics"], "topic", TOPIC)["order"]["read"];
+            assert!(read["sequential_ratio"].as_f64().unwrap() > 0.99, "{listener}: {read}");
             let partition = find(&report["residency"]["partitions"], "topic", TOPIC);
             let resident = number(&partition["active_resident_bytes"]) + number(&partition["older_resident_bytes"]);
             // fincore tells whole pages, also of the last one.

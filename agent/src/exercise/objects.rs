@@ -103,17 +103,19 @@ impl Object {
 /// # Errors
 /// What the kernel said, or that some of them stay, as in a file system that is in memory itself.
 pub fn drop_from_cache(file: &std::fs::File) -> io::Result<()> {
-    // A page that the file system's journal still holds stays for a moment.
-    const TRIES: u32 = 200;
+    // A page stays for a while that the file system's journal still holds, or a busy processor in a list of its own.
+    const TRIES: u32 = 2000;
+    let mut rest = 0;
     for _ in 0..TRIES {
         file.sync_all()?;
         rustix::fs::fadvise(file, 0, None, rustix::fs::Advice::DontNeed)?;
-        if resident_bytes(file, file.metadata()?.len())? == 0 {
+        rest = resident_bytes(file, file.metadata()?.len())?;
+        if rest == 0 {
             return Ok(());
         }
         std::thread::sleep(std::time::Duration::from_millis(10));
     }
-    Err(io::Error::other("its pages stay in memory"))
+    Err(io::Error::other(format!("{rest} bytes of its pages stay in memory")))
 }
 
 /// A file with `size` bytes in it, opened for reading and writing.

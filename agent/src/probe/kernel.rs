@@ -25,7 +25,7 @@ pub struct KernelFacts {
     pub syscall_functions: bool,
     /// BPF trampolines can be put at its functions' ends (`bpf_trampoline_link_prog`, Linux 5.5).
     pub trampolines: bool,
-    /// It can hook the returns of many functions by one link (`bpf_kprobe_multi_link_attach`, Linux 5.18).
+    /// It can hook the returns of many functions by one link (`register_fprobe_ips`, Linux 5.18 with `CONFIG_FPROBE`).
     pub kprobe_multi: bool,
     /// It says that it is locked down.
     pub lockdown: bool,
@@ -94,7 +94,7 @@ impl KernelFacts {
             syscall_tracepoints: false,
             syscall_functions: layout.has_function(&syscall_function("read")),
             trampolines: layout.has_function("bpf_trampoline_link_prog"),
-            kprobe_multi: layout.has_function("bpf_kprobe_multi_link_attach"),
+            kprobe_multi: layout.has_function("register_fprobe_ips"),
             lockdown: false,
             preemption: Preemption::Unknown,
             version: (0, 0),

@@ -109,8 +109,10 @@ impl KprobeMulti {
         moment: Moment,
     ) -> Result<Self, ProbeError> {
         let program = load(object, ebpf, program)?;
-        let link = hook(program.as_fd(), functions, moment)
-            .map_err(|error| ProbeError::from_bpf("attach to the functions of the kernel's calls", &error))?;
+        let link = hook(program.as_fd(), functions, moment).map_err(|error| match error.raw_os_error() {
+            Some(libc::EOPNOTSUPP) => ProbeError::NoLeg("kprobe-multi: this kernel has no such links".to_owned()),
+            _ => ProbeError::from_bpf("attach to the functions of the kernel's calls", &error),
+        })?;
         Ok(Self { program, link })
     }
 

@@ -51,7 +51,7 @@ const FUNCTIONS: [&str; 7] = [
     "bpf_preempt_disable",
     "bpf_preempt_enable",
     "bpf_trampoline_link_prog",
-    "bpf_kprobe_multi_link_attach",
+    "register_fprobe_ips",
 ];
 const TRACEPOINT: &str = "btf_trace_sys_exit";
 

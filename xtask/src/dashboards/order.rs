@@ -51,7 +51,7 @@ pub(super) fn order() -> Vec<Panel> {
             "Mean bytes that a call reads from a log or appends to it: the size of batches. Small batches cost a call each.",
             unit::BYTES,
         )
-        .query(&ratio(&by_operation("zctrace_log_call_bytes_total"), &by_operation("zctrace_log_calls_total")), "{{operation}}")
+        .query(&per_call(&by_operation("zctrace_log_call_bytes_total"), &by_operation("zctrace_log_calls_total")), "{{operation}}")
         .nothing("No calls")
         .size(8, 8),
         Panel::lines(
@@ -76,7 +76,7 @@ pub(super) fn order() -> Vec<Panel> {
              buffer takes a part of each fetch. A larger socket.send.buffer.bytes makes them fewer.",
             unit::SHARE,
         )
-        .query(&ratio(&partial, &sendfiles), "{{listener}} of {{target}}")
+        .query(&per_call(&partial, &sendfiles), "{{listener}} of {{target}}")
         .nothing("No sendfile"),
         Panel::lines(
             "Not sent by sendfile, by reason",
@@ -108,4 +108,9 @@ pub(super) fn order() -> Vec<Panel> {
         )
         .nothing("Not measured: serve --syncs"),
     ]
+}
+
+/// A rate for each call of another one, where there are any: the floor of ratios is of bytes.
+fn per_call(of: &str, calls: &str) -> String {
+    format!("{of} / ({calls} > 0)")
 }

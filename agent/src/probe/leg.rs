@@ -175,7 +175,7 @@ fn merit(leg: Leg, passed_over: &[String]) -> String {
     let merit = match leg {
         Leg::Fexit => "calls that are not counted pay nothing",
         Leg::Raw => "typed raw tracepoint, no tracefs needed",
-        Leg::KprobeMulti => "no thread is preempted in the hook, so no call is missed",
+        Leg::KprobeMulti => "no thread is preempted in the hook",
         Leg::Tracepoint => "a tracepoint for each counted call",
     };
     match passed_over.last() {

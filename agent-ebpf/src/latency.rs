@@ -10,14 +10,14 @@ pub const LATENCY_PARTS: u32 = 4;
 /// Buckets of a histogram of durations: from 2^10 ns (1 µs) to 2^38 ns (275 s); the last one also takes everything longer.
 pub const LATENCY_BUCKETS: usize = 112;
 
-/// The bucket of a duration.
+/// `floor(log2(number))` of a number that has at most so many bits, a power of two; 0 of 0.
 #[must_use]
 #[inline(always)]
-pub const fn latency_bucket(ns: u64) -> usize {
+pub const fn log2(number: u64, bits: u32) -> u32 {
     // A search by halves: the instruction set of the kernel has no count of leading zeros.
+    let mut rest = number;
     let mut exponent = 0;
-    let mut rest = ns;
-    let mut step = 32;
+    let mut step = bits / 2;
     while step > 0 {
         if rest >> step != 0 {
             rest >>= step;
@@ -25,6 +25,14 @@ pub const fn latency_bucket(ns: u64) -> usize {
         }
         step /= 2;
     }
+    exponent
+}
+
+/// The bucket of a duration.
+#[must_use]
+#[inline(always)]
+pub const fn latency_bucket(ns: u64) -> usize {
+    let exponent = log2(ns, u64::BITS);
     if exponent < LATENCY_FIRST {
         return 0;
     }

@@ -261,7 +261,7 @@ impl Snapshot {
                 Some(before) => now.since(before),
                 None => now.clone(),
             }),
-            syncs: self.syncs.as_ref().map(|now| sync::since(now, earlier.syncs.as_deref().unwrap_or_default())),
+            syncs: self.syncs.as_ref().map(|now| durations::since(now, earlier.syncs.as_deref().unwrap_or_default())),
             order: self.order.as_ref().map(|now| match &earlier.order {
                 Some(before) => now.since(before),
                 None => now.clone(),
@@ -339,7 +339,7 @@ impl Snapshot {
             (ours, theirs) => ours.or_else(|| theirs.clone()),
         };
         self.syncs = match (self.syncs.take(), &other.syncs) {
-            (Some(ours), Some(theirs)) => Some(sync::plus(&ours, theirs)),
+            (Some(ours), Some(theirs)) => Some(durations::plus(&ours, theirs)),
             (ours, theirs) => ours.or_else(|| theirs.clone()),
         };
         self.order = match (self.order.take(), &other.order) {

@@ -3,7 +3,7 @@
 
 use agent_ebpf::{
     Counter, ENDS, FileCounts, FileKey, FilePath, RESULT_RESTARTED, SIZE_BUCKETS, Tally, TransferKey, call_index,
-    ends_index,
+    ends_index, log2,
 };
 
 use super::{
@@ -64,18 +64,8 @@ fn transfer_other(key: &TransferKey, bytes: u64) {
 /// `floor(log2(bytes))`, at most the last bucket.
 #[inline(always)]
 fn size_bucket(bytes: u64) -> usize {
-    // A search by halves: the instruction set has no count of leading zeros.
-    let mut rest = if bytes > u32::MAX as u64 { u32::MAX } else { bytes as u32 };
-    let mut bucket = 0;
-    let mut step = 16;
-    while step > 0 {
-        if rest >> step != 0 {
-            rest >>= step;
-            bucket += step;
-        }
-        step /= 2;
-    }
-    bucket & (SIZE_BUCKETS - 1)
+    let bytes = if bytes > u32::MAX as u64 { u32::MAX as u64 } else { bytes };
+    log2(bytes, u32::BITS) as usize & (SIZE_BUCKETS - 1)
 }
 
 /// Counts bytes of a file, which is open as `descriptor`, or known already where that is none, and returns the place where.

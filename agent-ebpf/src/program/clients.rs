@@ -1,12 +1,12 @@
 //! What clients send and are sent, by remote address.
 
 use agent_ebpf::{CLIENT_PATHS, ClientBytes, ClientKey, ClientOffsets};
-use aya_ebpf::{bindings::BPF_NOEXIST, macros::map, maps::HashMap};
+use aya_ebpf::{macros::map, maps::HashMap};
 use core::mem::MaybeUninit;
 
 use super::{
-    counter::add_shared,
-    globals::offset,
+    counter::{add_shared, entry},
+    globals::{offset, read_member},
     object::{AF_INET, AF_INET6, file_of, socket_of},
     read::far,
     task::running_task,
@@ -24,8 +24,7 @@ pub(crate) static CLIENT_OFFSETS: MaybeUninit<ClientOffsets> = MaybeUninit::zero
 /// Reads one member of [`CLIENT_OFFSETS`].
 #[inline(always)]
 fn at(member: impl FnOnce(&'static ClientOffsets) -> &'static u32) -> usize {
-    // SAFETY: a static that is initialised; volatile, since the agent has changed it.
-    unsafe { core::ptr::read_volatile(member(CLIENT_OFFSETS.assume_init_ref())) as usize }
+    read_member(&CLIENT_OFFSETS, member) as usize
 }
 
 /// Counts bytes of a connection that is open as `descriptor` and was accepted on `port`, by [`agent_ebpf::ClientPath`]. A
@@ -48,13 +47,7 @@ pub(crate) extern "C" fn note_client(target: u64, descriptor: u64, port: u64, pa
 /// Whether there is room for it.
 #[inline(always)]
 fn add(map: &HashMap<ClientKey, ClientBytes>, key: &ClientKey, path: u64, bytes: u64) -> bool {
-    let mut entry = map.get_ptr_mut(key);
-    if entry.is_none() {
-        // Where another CPU is faster, its entry is as good.
-        let _ = map.insert(key, ClientBytes { bytes: [0; CLIENT_PATHS] }, BPF_NOEXIST as u64);
-        entry = map.get_ptr_mut(key);
-    }
-    let Some(entry) = entry else { return false };
+    let Some(entry) = entry(map, key, ClientBytes { bytes: [0; CLIENT_PATHS] }) else { return false };
     // SAFETY: a field of a map's value; the path is below their number.
     add_shared(unsafe { (&raw mut (*entry).bytes).cast::<u64>().add(path as usize & (CLIENT_PATHS - 1)) }, bytes);
     true

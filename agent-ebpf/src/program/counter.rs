@@ -1,6 +1,7 @@
 //! The exact additions, and the target's counters.
 
 use agent_ebpf::{Counter, counter_index};
+use aya_ebpf::{bindings::BPF_NOEXIST, maps::HashMap};
 
 use super::{globals::has, maps::COUNTERS};
 
@@ -17,6 +18,17 @@ pub(crate) fn add_shared(to: *mut u64, amount: u64) {
 pub(crate) fn add_shared_short(to: *mut u32, amount: u64) {
     // SAFETY: as above.
     unsafe { core::arch::asm!("lock *(u32 *)({0} + 0) += {1}", in(reg) to, in(reg) amount, options(nostack)) };
+}
+
+/// The entry of this key, made of `fresh` if there is none; `None` where there is no room for it. By value, since a reference to
+/// a constant would lead into `.rodata`, whose places are the agent's tables'.
+#[inline(always)]
+pub(crate) fn entry<K, V>(map: &HashMap<K, V>, key: &K, fresh: V) -> Option<*mut V> {
+    map.get_ptr_mut(key).or_else(|| {
+        // Where another CPU is faster, its entry is as good.
+        let _ = map.insert(key, fresh, BPF_NOEXIST as u64);
+        map.get_ptr_mut(key)
+    })
 }
 
 /// Adds to a word of this CPU's value.

@@ -6,7 +6,6 @@ use agent_ebpf::{
     THREADS as THREAD_ENTRIES, fill_index,
 };
 use aya_ebpf::{
-    bindings::BPF_NOEXIST,
     helpers::{
         bpf_get_current_pid_tgid,
         generated::{bpf_get_current_task_btf, bpf_task_pt_regs},
@@ -18,8 +17,8 @@ use core::mem::MaybeUninit;
 
 use super::{
     call::Call,
-    counter::add_shared,
-    globals::offset,
+    counter::{add_shared, entry},
+    globals::{offset, read_member},
     object::{Object, file_of, inode_key},
     read::{cast, far, load, user},
     target::{is_same, target},
@@ -47,8 +46,7 @@ pub(crate) static FILL_OFFSETS: MaybeUninit<FillOffsets> = MaybeUninit::zeroed()
 /// Reads one member of [`FILL_OFFSETS`].
 #[inline(always)]
 fn at(member: impl FnOnce(&'static FillOffsets) -> &'static u32) -> usize {
-    // SAFETY: a static that is initialised; volatile, since the agent has changed it.
-    unsafe { core::ptr::read_volatile(member(FILL_OFFSETS.assume_init_ref())) as usize }
+    read_member(&FILL_OFFSETS, member) as usize
 }
 
 /// A stretch of a file, in bytes: of a folio, or what a call asks for.
@@ -109,18 +107,19 @@ fn inode_of(folio: *const u8) -> Option<InodeKey> {
     // SAFETY: see `on_folio`.
     let mapping = unsafe { load::<*const u8>(folio, at(|offsets| &offsets.folio_mapping)) };
     let mapping = cast(mapping, at(|offsets| &offsets.id_address_space));
-    let inode = far::<*const u8>(mapping, at(|offsets| &offsets.mapping_host))?;
-    if far::<u16>(inode, offset!(inode_mode))? & S_IFMT != S_IFREG {
-        return None;
-    }
-    inode_key(inode)
+    regular(far::<*const u8>(mapping, at(|offsets| &offsets.mapping_host))?)
 }
 
 /// The file that the call reads.
 #[inline(always)]
 fn source_of(task: *const u8, call: &Call, syscall: Syscall) -> Option<InodeKey> {
     let descriptor = call.descriptor(if matches!(syscall, Syscall::Sendfile) { 1 } else { 0 });
-    let inode = far::<*const u8>(file_of(task, descriptor)?, offset!(file_inode))?;
+    regular(far::<*const u8>(file_of(task, descriptor)?, offset!(file_inode))?)
+}
+
+/// The key of an inode, if it is a regular file's.
+#[inline(always)]
+fn regular(inode: *const u8) -> Option<InodeKey> {
     if far::<u16>(inode, offset!(inode_mode))? & S_IFMT != S_IFREG {
         return None;
     }
@@ -197,13 +196,7 @@ fn port_of(task: *const u8, slot: u32, call: &Call, syscall: Syscall) -> u32 {
 
 #[inline(always)]
 fn add(key: &FillKey, way: FillWay, fill: Fill) {
-    let mut entry = FILLS.get_ptr_mut(key);
-    if entry.is_none() {
-        // Where another CPU is faster, its entry is as good.
-        let _ = FILLS.insert(key, Fill { asked: 0, ahead: 0 }, BPF_NOEXIST as u64);
-        entry = FILLS.get_ptr_mut(key);
-    }
-    match entry {
+    match entry(&FILLS, key, Fill { asked: 0, ahead: 0 }) {
         Some(entry) => add_to(entry, fill),
         None => other(key.target as u32, way, fill),
     }

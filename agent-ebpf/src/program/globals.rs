@@ -24,22 +24,26 @@ pub(crate) static COMPAT_CALLS: MaybeUninit<SyscallTable> = MaybeUninit::zeroed(
 #[unsafe(no_mangle)]
 pub(crate) static SLOW_NS: MaybeUninit<u64> = MaybeUninit::zeroed();
 
-/// Reads one member of [`OFFSETS`].
+/// Reads one member of a table here, or of another one that the agent sets before load.
 #[inline(always)]
-pub(crate) fn read_member(member: impl FnOnce(&'static Offsets) -> &'static u32) -> usize {
+pub(crate) fn read_member<T, M: Copy + 'static>(
+    table: &'static MaybeUninit<T>,
+    member: impl FnOnce(&'static T) -> &'static M,
+) -> M {
     // SAFETY: a static that is initialised; volatile, since the agent has changed it.
-    unsafe { core::ptr::read_volatile(member(OFFSETS.assume_init_ref())) as usize }
+    unsafe { core::ptr::read_volatile(member(table.assume_init_ref())) }
 }
 
 /// The offset of this name, as `offset!(file_inode)`.
 macro_rules! offset {
-    ($($member:tt)+) => { $crate::program::globals::read_member(|offsets| &offsets.$($member)+) };
+    ($($member:tt)+) => {
+        $crate::program::globals::read_member(&$crate::program::globals::OFFSETS, |offsets| &offsets.$($member)+) as usize
+    };
 }
 pub(crate) use offset;
 
 /// Whether a member of [`FEATURES`] is set.
 #[inline(always)]
 pub(crate) fn has(feature: impl FnOnce(&'static Features) -> &'static u32) -> bool {
-    // SAFETY: as above.
-    unsafe { core::ptr::read_volatile(feature(FEATURES.assume_init_ref())) != 0 }
+    read_member(&FEATURES, feature) != 0
 }

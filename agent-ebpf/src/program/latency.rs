@@ -9,7 +9,7 @@ use aya_ebpf::helpers::generated::bpf_ktime_get_ns;
 
 use super::{
     counter::{add_shared, add_shared_short},
-    globals::{NATIVE_CALLS, SLOW_NS, has},
+    globals::{NATIVE_CALLS, SLOW_NS, has, read_member},
     maps::{FILE_LATENCIES, LATENCIES, STARTS},
     target::target,
     task::{running, running_task, thread_ids},
@@ -98,12 +98,22 @@ pub(crate) extern "C" fn note_duration(tid: u64, syscall: u64, transfer: u64, fi
 /// They are words of such a value.
 #[inline(always)]
 unsafe fn sum(ns: u64, all: *mut u64, longest: *mut u64, slow: *mut u64) {
+    if ns >= read_member(&SLOW_NS, |slow| slow) {
+        add_shared(slow, 1);
+    }
+    // SAFETY: the caller's.
+    unsafe { took(ns, all, longest) };
+}
+
+/// The same of any duration, slow or not.
+///
+/// # Safety
+/// As of [`sum`].
+#[inline(always)]
+pub(crate) unsafe fn took(ns: u64, all: *mut u64, longest: *mut u64) {
     add_shared(all, ns);
-    // SAFETY: the caller's; and a static that is initialised, volatile, since the agent has changed it.
+    // SAFETY: the caller's.
     unsafe {
-        if ns >= core::ptr::read_volatile(SLOW_NS.as_ptr()) {
-            add_shared(slow, 1);
-        }
         if core::ptr::read_volatile(longest) < ns {
             *longest = ns;
         }

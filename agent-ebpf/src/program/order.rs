@@ -16,8 +16,8 @@ use core::mem::MaybeUninit;
 use super::{
     account::NOWHERE,
     call::Call,
-    counter::add_shared,
-    globals::offset,
+    counter::{add_shared, entry},
+    globals::{offset, read_member},
     object::{Object, file_of},
     read::{far, forget, user},
     task::running_task,
@@ -39,8 +39,7 @@ pub(crate) static ORDER_OFFSETS: MaybeUninit<OrderOffsets> = MaybeUninit::zeroed
 /// Reads one member of [`ORDER_OFFSETS`].
 #[inline(always)]
 fn at(member: impl FnOnce(&'static OrderOffsets) -> &'static u32) -> usize {
-    // SAFETY: a static that is initialised; volatile, since the agent has changed it.
-    unsafe { core::ptr::read_volatile(member(ORDER_OFFSETS.assume_init_ref())) as usize }
+    read_member(&ORDER_OFFSETS, member) as usize
 }
 
 // include/uapi/asm-generic/errno-base.h
@@ -146,7 +145,6 @@ fn position(call: &Call, syscall: Syscall, is_source: bool) -> (Position, u64) {
 #[unsafe(no_mangle)]
 #[inline(never)]
 extern "C" fn note_call(which: u64, how: u64, place: u64, moved: u64, asked: u64) -> u64 {
-    let task = running_task();
     let (descriptor, other) = ((how & DESCRIPTOR) as u32, (moved >> 32) as u32);
     let (port, bytes) = ((how >> WHOSE_PORT) as u32, moved & DESCRIPTOR);
     let position = how >> HOW_POSITION & 3;
@@ -155,7 +153,7 @@ extern "C" fn note_call(which: u64, how: u64, place: u64, moved: u64, asked: u64
     } else if position == Position::End as u64 {
         user::<u64>(place)
     } else if position == Position::OfFile as u64 {
-        file_of(task, descriptor).and_then(|file| far::<u64>(file, at(|offsets| &offsets.file_pos)))
+        file_of(running_task(), descriptor).and_then(|file| far::<u64>(file, at(|offsets| &offsets.file_pos)))
     } else {
         None
     };
@@ -173,6 +171,7 @@ extern "C" fn note_call(which: u64, how: u64, place: u64, moved: u64, asked: u64
         note_run(which as u32 as u64 | (reader as u64) << 32, end - bytes, bytes, direction);
     }
     if bytes < asked && port != PORT_NONE {
+        let task = running_task();
         let reason = if bytes >= LIMIT {
             ShortReason::Limit
         } else if is_known && size_of(task, descriptor) <= end {
@@ -286,12 +285,7 @@ fn waits(task: *const u8, descriptor: u32) -> ShortReason {
 #[inline(never)]
 extern "C" fn count_short(whose: u64, reason: u64, asked: u64, sent: u64) -> u64 {
     let key = ShortKey { target: whose as u16, reason: reason as u16, port: (whose >> 32) as u32 };
-    let mut entry = SHORTS.get_ptr_mut(key);
-    if entry.is_none() {
-        // Where another CPU is faster, its entry is as good.
-        let _ = SHORTS.insert(key, Short { calls: 0, asked: 0, sent: 0 }, BPF_NOEXIST as u64);
-        entry = SHORTS.get_ptr_mut(key);
-    }
+    let entry = entry(&SHORTS, &key, Short { calls: 0, asked: 0, sent: 0 });
     let first = short_index(whose as u16 as u32, ShortReason::SendBuffer);
     let Some(entry) = entry.or_else(|| SHORTS_OTHER.get_ptr_mut(first + reason as u32)) else { return 0 };
     // SAFETY: fields of a map's value.

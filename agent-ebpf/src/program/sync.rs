@@ -13,6 +13,7 @@ use core::mem::MaybeUninit;
 
 use super::{
     counter::add_shared,
+    latency,
     target::{is_same, target},
     task::running_task,
 };
@@ -81,12 +82,9 @@ pub(crate) fn on_exit(number: u32, result: i64) {
     // SAFETY: fields of a map's value; the bucket is below their number.
     unsafe {
         add_shared((&raw mut (*value).buckets).cast::<u64>().add(bucket), 1);
-        add_shared(&raw mut (*value).ns, ns);
         if result < 0 {
             add_shared(&raw mut (*value).errors, 1);
         }
-        if core::ptr::read_volatile(&raw const (*value).max_ns) < ns {
-            (*value).max_ns = ns;
-        }
+        latency::took(ns, &raw mut (*value).ns, &raw mut (*value).max_ns);
     }
 }

@@ -14,7 +14,15 @@ use super::{
     places::Places,
     read::{add_moved, text},
 };
-use crate::snapshot::{Directory, File, Sent, SentByPort, Snapshot};
+use crate::{
+    kafka::is_segment,
+    snapshot::{Directory, File, Sent, SentByPort, Snapshot},
+};
+
+/// The directory that a log segment lies in; none of other files.
+pub(super) fn log(value: &FileValue) -> Option<InodeKey> {
+    is_segment(&text(&value.name)).then_some(value.parent)
+}
 
 /// What is kept between two readings beside the snapshots themselves.
 #[derive(Debug, Default)]

@@ -16,16 +16,14 @@ use super::{
     Layout, Leg, ProbeError,
     attach::kernel_name,
     batch::{for_each, for_each_from},
+    files::log,
     kernel::{has_tracepoint, syscall_function},
     kprobe_multi::{KprobeMulti, Moment},
     load::{load_error, map_mut, program_mut},
     places::Places,
-    read::{text, transfer_id},
+    read::transfer_id,
 };
-use crate::{
-    kafka::is_segment,
-    snapshot::{CallDurations, Durations, LogDurations},
-};
+use crate::snapshot::{CallDurations, Durations, LogDurations};
 
 const LATENCIES: &str = "LATENCIES";
 const FILE_LATENCIES: &str = "FILE_LATENCIES";
@@ -132,11 +130,6 @@ fn calls(id: crate::snapshot::TransferId, value: &LatencyValue) -> Option<CallDu
     let buckets = value.buckets.to_vec();
     let durations = CallDurations { id, ns: value.ns, max_ns: value.max_ns, slow: value.slow, buckets };
     (durations.calls() > 0).then_some(durations)
-}
-
-/// The directory that a log segment lies in; none of other files.
-fn log(value: &FileValue) -> Option<InodeKey> {
-    is_segment(&text(&value.name)).then_some(value.parent)
 }
 
 /// Durations of files, added up by directory.

@@ -13,9 +13,8 @@ use aya::{
 use super::{
     ProbeError,
     batch::{for_each, for_each_from},
-    files::Known,
+    files::{Known, log},
     load::map_mut,
-    read::text,
 };
 use crate::{
     kafka::is_segment,
@@ -90,11 +89,6 @@ fn take_in(logs: &mut Vec<LogOrder>, fresh: impl Iterator<Item = LogOrder> + Clo
 }
 
 type Logs = BTreeMap<Option<InodeKey>, [Runs; 2]>;
-
-/// The directory that a log segment lies in; none of other files.
-fn log(value: &FileValue) -> Option<InodeKey> {
-    is_segment(&text(&value.name)).then_some(value.parent)
-}
 
 fn add(logs: &mut Logs, log: Option<InodeKey>, order: &FileOrder) {
     if *order != FileOrder::default() {

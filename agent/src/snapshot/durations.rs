@@ -48,28 +48,29 @@ pub struct LogDurations {
     pub buckets: Vec<u64>,
 }
 
-/// What the two have in common: words that are added up.
-trait Sums {
+/// What everything with a histogram has in common: words that are added up, and the longest.
+pub(super) trait Sums {
     type Id: Ord;
     fn id(&self) -> Self::Id;
+    /// The sum of the durations, the longest, a count of some of the calls, and all calls by duration.
     fn words(&mut self) -> (&mut u64, &mut u64, &mut u64, &mut Vec<u64>);
 
     fn add(&mut self, more: &mut Self) {
-        let (ns, max_ns, slow, buckets) = self.words();
-        let (more_ns, more_max_ns, more_slow, more_buckets) = more.words();
+        let (ns, max_ns, some, buckets) = self.words();
+        let (more_ns, more_max_ns, more_some, more_buckets) = more.words();
         *ns += *more_ns;
         *max_ns = *max_ns.max(more_max_ns);
-        *slow += *more_slow;
+        *some += *more_some;
         buckets.iter_mut().zip(more_buckets).for_each(|(sum, calls)| *sum += *calls);
     }
 
-    /// The longest stays: when it was is not known.
+    /// The longest stays: when it was is not known. Words are read one after the other while they grow: none is below nothing.
     fn subtract(&mut self, before: &mut Self) {
-        let (ns, _, slow, buckets) = self.words();
-        let (ns_before, _, slow_before, buckets_before) = before.words();
-        *ns -= *ns_before;
-        *slow -= *slow_before;
-        buckets.iter_mut().zip(buckets_before).for_each(|(calls, before)| *calls -= *before);
+        let (ns, _, some, buckets) = self.words();
+        let (ns_before, _, some_before, buckets_before) = before.words();
+        *ns = ns.saturating_sub(*ns_before);
+        *some = some.saturating_sub(*some_before);
+        buckets.iter_mut().zip(buckets_before).for_each(|(calls, before)| *calls = calls.saturating_sub(*before));
     }
 
     fn calls(&mut self) -> u64 {
@@ -127,6 +128,7 @@ impl LogDurations {
     }
 }
 
+/// Each of `theirs` into ours of the same id; `keep`: what we have not is taken over.
 fn combine<S: Sums + Clone>(ours: &mut Vec<S>, theirs: &[S], combine: fn(&mut S, &mut S), keep: bool) {
     ours.sort_by_key(Sums::id);
     let mut fresh = Vec::new();
@@ -141,15 +143,25 @@ fn combine<S: Sums + Clone>(ours: &mut Vec<S>, theirs: &[S], combine: fn(&mut S,
     ours.sort_by_key(Sums::id);
 }
 
+/// What was counted since `earlier`, where calls were. The longest is that of the whole time.
+pub(super) fn since<S: Sums + Clone>(now: &[S], earlier: &[S]) -> Vec<S> {
+    let mut since = now.to_vec();
+    combine(&mut since, earlier, Sums::subtract, false);
+    since.retain_mut(|sums| sums.calls() > 0);
+    since
+}
+
+/// Both together.
+pub(super) fn plus<S: Sums + Clone>(ours: &[S], theirs: &[S]) -> Vec<S> {
+    let mut sum = ours.to_vec();
+    combine(&mut sum, theirs, Sums::add, true);
+    sum
+}
+
 impl Durations {
     /// What was counted since `earlier`. The longest is that of the whole time.
     pub(super) fn since(&self, earlier: &Self) -> Self {
-        let mut since = self.clone();
-        combine(&mut since.calls, &earlier.calls, Sums::subtract, false);
-        combine(&mut since.logs, &earlier.logs, Sums::subtract, false);
-        since.calls.retain_mut(|durations| Sums::calls(durations) > 0);
-        since.logs.retain_mut(|durations| Sums::calls(durations) > 0);
-        since
+        Self { calls: since(&self.calls, &earlier.calls), logs: since(&self.logs, &earlier.logs) }
     }
 
     /// This and `other` together.

@@ -3,6 +3,8 @@
 use agent_ebpf::SyncCall;
 use serde::{Deserialize, Serialize};
 
+use super::durations::Sums;
+
 /// How often one of them was made, and how long it took.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SyncCount {
@@ -18,47 +20,24 @@ pub struct SyncCount {
     pub buckets: Vec<u64>,
 }
 
-impl SyncCount {
-    fn calls(&self) -> u64 {
-        self.buckets.iter().sum()
-    }
-}
+impl Sums for SyncCount {
+    type Id = SyncCall;
 
-/// What was counted since `earlier`. The longest is that of the whole time.
-pub(super) fn since(now: &[SyncCount], earlier: &[SyncCount]) -> Vec<SyncCount> {
-    let mut since = now.to_vec();
-    for count in &mut since {
-        if let Some(before) = earlier.iter().find(|before| before.call == count.call) {
-            count.errors = count.errors.saturating_sub(before.errors);
-            count.ns = count.ns.saturating_sub(before.ns);
-            count.buckets.iter_mut().zip(&before.buckets).for_each(|(calls, before)| *calls -= (*before).min(*calls));
-        }
+    fn id(&self) -> SyncCall {
+        self.call
     }
-    since.retain(|count| count.calls() > 0);
-    since
-}
 
-/// Both together.
-pub(super) fn plus(ours: &[SyncCount], theirs: &[SyncCount]) -> Vec<SyncCount> {
-    let mut sum = ours.to_vec();
-    for more in theirs {
-        match sum.iter_mut().find(|count| count.call == more.call) {
-            Some(count) => {
-                count.errors += more.errors;
-                count.ns += more.ns;
-                count.max_ns = count.max_ns.max(more.max_ns);
-                count.buckets.iter_mut().zip(&more.buckets).for_each(|(calls, more)| *calls += more);
-            }
-            None => sum.push(more.clone()),
-        }
+    fn words(&mut self) -> (&mut u64, &mut u64, &mut u64, &mut Vec<u64>) {
+        (&mut self.ns, &mut self.max_ns, &mut self.errors, &mut self.buckets)
     }
-    sum.sort_by_key(|count| count.call);
-    sum
 }
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use super::{
+        super::durations::{plus, since},
+        *,
+    };
 
     fn count(call: SyncCall, ns: u64, calls: u64) -> SyncCount {
         SyncCount { call, errors: calls, ns, max_ns: ns, buckets: vec![0, calls] }

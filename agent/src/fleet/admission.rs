@@ -1,6 +1,9 @@
 //! How many series a target may have: which topics, partitions and listeners have one of their own. What was admitted
 //! stays, and what was not never is, since a counter that moves from one series to another would go backwards in one.
 
+mod listeners;
+mod values;
+
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::Arc,
@@ -8,9 +11,11 @@ use std::{
 
 use agent_ebpf::CLIENT_PATHS;
 use regex::Regex;
+use values::COUNTS;
+pub use values::{ClientSeries, FlowBytes, TopicBytes, TopicTook};
 
 use super::window::Key;
-use crate::report::{Egress, Flow, Listener, LocalPort, OTHER, Report, Topic, Transfer};
+use crate::report::{LocalPort, OTHER, Report, Topic};
 
 /// First come, first served, up to a limit.
 #[derive(Clone, Debug)]
@@ -74,152 +79,10 @@ impl Default for TopicPolicy {
     }
 }
 
-/// Bytes of a topic-partition, of a topic, or of everything that has no series of its own.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct TopicBytes {
-    /// Topic, or [`OTHER`].
-    pub topic: Arc<str>,
-    /// Partition; `None` for a whole topic and for [`OTHER`].
-    pub partition: Option<u32>,
-    /// Bytes out of its log inside the kernel.
-    pub zero_copy_read_bytes: u64,
-    /// Bytes out of its log into user memory.
-    pub copied_read_bytes: u64,
-    /// Bytes into its log.
-    pub written_bytes: u64,
-    /// Bytes that came into the page cache while it was read: asked for.
-    pub asked_bytes: u64,
-    /// The same: read ahead.
-    pub read_ahead_bytes: u64,
-    /// Bytes read in sequence.
-    pub read_sequential_bytes: u64,
-    /// Bytes read elsewhere than where the last call of the reader had ended.
-    pub read_random_bytes: u64,
-    /// Bytes appended in sequence.
-    pub written_sequential_bytes: u64,
-    /// Bytes written elsewhere.
-    pub written_random_bytes: u64,
-}
-
-/// Counts of [`TopicBytes`].
-const COUNTS: usize = 9;
-
-impl TopicBytes {
-    pub(crate) const fn named(topic: Arc<str>, partition: Option<u32>) -> Self {
-        Self {
-            topic,
-            partition,
-            zero_copy_read_bytes: 0,
-            copied_read_bytes: 0,
-            written_bytes: 0,
-            asked_bytes: 0,
-            read_ahead_bytes: 0,
-            read_sequential_bytes: 0,
-            read_random_bytes: 0,
-            written_sequential_bytes: 0,
-            written_random_bytes: 0,
-        }
-    }
-
-    /// As a counter that wraps, from which [`Series::change`] makes one that does not.
-    fn offset(&mut self, offset: [u64; COUNTS]) {
-        self.counts().into_iter().zip(offset).for_each(|(count, offset)| *count = count.wrapping_add(offset));
-    }
-
-    const fn counts(&mut self) -> [&mut u64; COUNTS] {
-        [
-            &mut self.zero_copy_read_bytes,
-            &mut self.copied_read_bytes,
-            &mut self.written_bytes,
-            &mut self.asked_bytes,
-            &mut self.read_ahead_bytes,
-            &mut self.read_sequential_bytes,
-            &mut self.read_random_bytes,
-            &mut self.written_sequential_bytes,
-            &mut self.written_random_bytes,
-        ]
-    }
-
-    const fn bytes(&self) -> [u64; COUNTS] {
-        [
-            self.zero_copy_read_bytes,
-            self.copied_read_bytes,
-            self.written_bytes,
-            self.asked_bytes,
-            self.read_ahead_bytes,
-            self.read_sequential_bytes,
-            self.read_random_bytes,
-            self.written_sequential_bytes,
-            self.written_random_bytes,
-        ]
-    }
-
-    fn merge(&mut self, other: &Self) {
-        self.counts().into_iter().zip(other.bytes()).for_each(|(count, more)| *count += more);
-    }
-
-    pub(crate) fn add(&mut self, topic: &Topic) {
-        self.zero_copy_read_bytes += topic.zero_copy_read_bytes;
-        self.copied_read_bytes += topic.copied_read_bytes;
-        self.written_bytes += topic.written_bytes;
-        if let Some(cache) = &topic.cache {
-            self.asked_bytes += cache.asked_bytes;
-            self.read_ahead_bytes += cache.read_ahead_bytes;
-        }
-        if let Some(order) = &topic.order {
-            self.read_sequential_bytes += order.read.sequential_bytes;
-            self.read_random_bytes += order.read.random_bytes;
-            self.written_sequential_bytes += order.written.sequential_bytes;
-            self.written_random_bytes += order.written.random_bytes;
-        }
-    }
-}
-
 /// Stands for files that are no topic's log.
 const FILES: &str = "(files)";
 /// Stands for what is no file's data.
 const NONE: &str = "(none)";
-
-/// What left through a listener of a topic, or of what stands for one.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct FlowBytes {
-    /// The listener.
-    pub listener: Arc<Key>,
-    /// Topic, `(files)`, `(none)`, or [`OTHER`].
-    pub topic: Arc<str>,
-    /// Bytes that left inside the kernel.
-    pub zero_copy: u64,
-    /// Bytes that left from memory.
-    pub copied: u64,
-    /// Bytes that had been read for it.
-    pub read: u64,
-}
-
-/// How long calls took that moved bytes of a topic's log, of all its partitions and through all listeners.
-#[derive(Clone, Debug, PartialEq)]
-pub struct TopicTook {
-    /// Topic, or [`OTHER`].
-    pub topic: Arc<str>,
-    /// As [`crate::report::TopicLatency::path`].
-    pub path: &'static str,
-    /// Calls.
-    pub calls: u64,
-    /// All durations together, in seconds.
-    pub seconds: f64,
-    /// Calls that were slow.
-    pub slow: u64,
-}
-
-/// What one client of a listener sent and was sent.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ClientSeries {
-    /// The listener.
-    pub listener: Key,
-    /// Its address, or [`OTHER`].
-    pub address: String,
-    /// Bytes by [`agent_ebpf::ClientPath`].
-    pub bytes: [u64; CLIENT_PATHS],
-}
 
 /// What one target has series for.
 #[derive(Clone, Debug)]
@@ -397,106 +260,6 @@ impl Series {
         self.policy.allow.as_ref().is_none_or(|allow| allow.is_match(topic))
             && !self.policy.deny.as_ref().is_some_and(|deny| deny.is_match(topic))
     }
-
-    /// Folds listeners that have no series into [`OTHER`], in their own list and in the transfers. Returns how many have
-    /// been folded so far.
-    pub(super) fn fold_listeners(&mut self, report: &mut Report) -> u64 {
-        // What the broker is configured with goes before whatever else listens.
-        let mut ports: Vec<_> = report.listeners.iter().filter_map(|l| Some((l.name.is_none(), l.port?))).collect();
-        ports.sort_unstable();
-        let refused: BTreeSet<u16> = ports
-            .into_iter()
-            .map(|(_, port)| port)
-            .filter(|port| self.folded_listeners.0.contains(port) || !self.listeners.admits(&LocalPort::Port(*port)))
-            .collect();
-        refused.iter().for_each(|port| self.folded_listeners.note(*port));
-        if refused.is_empty() {
-            return self.folded_listeners.count();
-        }
-        let is_refused = |port: Option<u16>| port.is_some_and(|port| refused.contains(&port));
-        let (folded, mut kept): (Vec<_>, Vec<_>) =
-            std::mem::take(&mut report.listeners).into_iter().partition(|listener| is_refused(listener.port));
-        let position =
-            kept.iter().position(|listener| listener.port.is_none() && listener.name.as_deref() == Some(OTHER));
-        let position = position.unwrap_or_else(|| {
-            let name = Some(OTHER.to_owned());
-            let (egress, verdict) = (Egress::default(), String::new());
-            kept.push(Listener { name, egress, verdict, ..Listener::default() });
-            kept.len() - 1
-        });
-        for listener in folded {
-            kept[position].fold_clients(&listener);
-            kept[position].ingress_bytes += listener.ingress_bytes;
-            kept[position].egress.merge(&listener.egress);
-            let mut seen = kept[position].seen.clone();
-            seen.merge(&listener.seen);
-            kept[position].set_seen(seen);
-            kept[position].flows.extend(listener.flows);
-        }
-        kept[position].flows = merge_flows(std::mem::take(&mut kept[position].flows));
-        kept[position].egress = kept[position].egress.with_ratios();
-        report.listeners = kept;
-        for of in report.page_cache.iter_mut().flat_map(|cache| &mut cache.listeners) {
-            if matches!(&of.port, Some(LocalPort::Port(port)) if refused.contains(port)) {
-                (of.port, of.name) = (Some(LocalPort::Entry(OTHER)), Some(OTHER.to_owned()));
-            }
-        }
-        let renamed = |port: &LocalPort| match port {
-            LocalPort::Port(port) if refused.contains(port) => LocalPort::Entry(OTHER),
-            port => port.clone(),
-        };
-        if let Some(latency) = &mut report.latency {
-            latency.rename(renamed);
-        }
-        if let Some(order) = &mut report.order {
-            order.rename(renamed);
-        }
-        report.transfers = fold_transfers(std::mem::take(&mut report.transfers), &refused);
-        self.folded_listeners.count()
-    }
-}
-
-/// Flows of several listeners as those of one.
-fn merge_flows(flows: Vec<Flow>) -> Vec<Flow> {
-    let mut merged: BTreeMap<(&str, Option<Arc<str>>), Flow> = BTreeMap::new();
-    for flow in flows {
-        match merged.get_mut(&(flow.from, flow.topic.clone())) {
-            Some(sum) => {
-                sum.zero_copy_bytes += flow.zero_copy_bytes;
-                sum.copied_bytes += flow.copied_bytes;
-                sum.read_bytes += flow.read_bytes;
-                // By two listeners for two reasons.
-                sum.reason = match (sum.reason, flow.reason) {
-                    (Some(ours), Some(theirs)) if ours != theirs => Some("unknown"),
-                    (ours, theirs) => ours.or(theirs),
-                };
-            }
-            None => drop(merged.insert((flow.from, flow.topic.clone()), flow)),
-        }
-    }
-    let mut flows: Vec<_> = merged.into_values().collect();
-    flows.sort_by_key(|flow| std::cmp::Reverse(flow.zero_copy_bytes + flow.copied_bytes));
-    flows
-}
-
-fn fold_transfers(transfers: Vec<Transfer>, refused: &BTreeSet<u16>) -> Vec<Transfer> {
-    let mut folded: BTreeMap<(&str, &str, &str, Option<LocalPort>, bool), Transfer> = BTreeMap::new();
-    for mut transfer in transfers {
-        if matches!(&transfer.local_port, Some(LocalPort::Port(port)) if refused.contains(port)) {
-            transfer.local_port = Some(LocalPort::Entry(OTHER));
-        }
-        let key =
-            (transfer.syscall, transfer.source, transfer.sink, transfer.local_port.clone(), transfer.msg_zerocopy);
-        match folded.get_mut(&key) {
-            Some(sum) => sum.merge(&transfer),
-            None => {
-                folded.insert(key, transfer);
-            }
-        }
-    }
-    let mut transfers: Vec<_> = folded.into_values().collect();
-    transfers.sort_by_key(|transfer| std::cmp::Reverse(transfer.bytes));
-    transfers
 }
 
 #[cfg(test)]

@@ -2,7 +2,7 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::report::{Attach, EndedBy, Window, build, tests::facts};
+use crate::report::{Attach, EndedBy, Flow, Window, build, tests::facts};
 use crate::snapshot::Snapshot;
 
 fn report(topics: &[(u8, u32, u64)]) -> Report {

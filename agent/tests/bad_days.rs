@@ -10,7 +10,7 @@ use std::{
     time::Duration,
 };
 
-use support::{Running, Watching, ZCTRACE, alone, assert_nothing_left, busy, need, zctrace};
+use support::{Running, Watching, ZCTRACE, alone, assert_nothing_left, busy, need, refuse, zctrace};
 
 /// Fails unless `output` is that of an error: this status, nothing on stdout, one error with these words on stderr.
 fn assert_refused(output: &Output, status: i32, words: &[&str]) {
@@ -195,24 +195,9 @@ fn bpf_forbidden_by_seccomp() {
     assert_refused(&command.output().unwrap(), 4, &["seccomp"]);
 }
 
-/// A filter under which `bpf` fails with EPERM, as container engines' default one does.
+/// A filter as container engines' default one.
 fn forbid_bpf() -> std::io::Result<()> {
-    let instruction = |code: u32, jt, jf, k| libc::sock_filter { code: u16::try_from(code).unwrap_or(0), jt, jf, k };
-    let number = u32::try_from(libc::SYS_bpf).unwrap_or(0);
-    let errno = u32::try_from(libc::EPERM).unwrap_or(0);
-    let mut filter = [
-        instruction(libc::BPF_LD | libc::BPF_W | libc::BPF_ABS, 0, 0, 0),
-        instruction(libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K, 0, 1, number),
-        instruction(libc::BPF_RET | libc::BPF_K, 0, 0, libc::SECCOMP_RET_ERRNO | errno),
-        instruction(libc::BPF_RET | libc::BPF_K, 0, 0, libc::SECCOMP_RET_ALLOW),
-    ];
-    let program = libc::sock_fprog { len: 4, filter: filter.as_mut_ptr() };
-    // SAFETY: the filter outlives the call, which copies it.
-    let result = unsafe {
-        libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
-        libc::prctl(libc::PR_SET_SECCOMP, libc::SECCOMP_MODE_FILTER, &raw const program)
-    };
-    if result == 0 { Ok(()) } else { Err(std::io::Error::last_os_error()) }
+    refuse(libc::SYS_bpf, libc::EPERM)
 }
 
 #[test]

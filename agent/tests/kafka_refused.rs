@@ -7,31 +7,10 @@ mod support;
 use std::process::Command;
 
 use serde_json::Value;
-use support::{Watching, ZCTRACE, alone};
+use support::{Watching, ZCTRACE, alone, refuse};
 use testkit::kafka::{Broker, BrokerOptions, Clients, Kafka, Produce};
 
 const BYTES: u64 = 20_000_000;
-
-/// From here on `sendfile` fails with EINVAL for this thread and for what it starts. The kernel's hooks see such calls like
-/// those that a file system refuses.
-fn refuse_sendfile() {
-    let instruction = |code: u32, jt, jf, k| libc::sock_filter { code: u16::try_from(code).unwrap(), jt, jf, k };
-    let number = u32::try_from(libc::SYS_sendfile).unwrap();
-    let errno = u32::try_from(libc::EINVAL).unwrap();
-    let mut filter = [
-        instruction(libc::BPF_LD | libc::BPF_W | libc::BPF_ABS, 0, 0, 0),
-        instruction(libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K, 0, 1, number),
-        instruction(libc::BPF_RET | libc::BPF_K, 0, 0, libc::SECCOMP_RET_ERRNO | errno),
-        instruction(libc::BPF_RET | libc::BPF_K, 0, 0, libc::SECCOMP_RET_ALLOW),
-    ];
-    let program = libc::sock_fprog { len: 4, filter: filter.as_mut_ptr() };
-    // SAFETY: the filter outlives the call, which copies it.
-    let result = unsafe {
-        libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
-        libc::prctl(libc::PR_SET_SECCOMP, libc::SECCOMP_MODE_FILTER, &raw const program)
-    };
-    assert_eq!(result, 0);
-}
 
 fn number(value: &Value) -> u64 {
     value.as_u64().unwrap_or_else(|| panic!("{value} is no count"))
@@ -41,7 +20,8 @@ fn number(value: &Value) -> u64 {
 fn a_broker_that_may_not_send_by_sendfile_is_told_so() {
     let _alone = alone();
     let kafka = Kafka::install(&|step| eprintln!("{step}")).unwrap();
-    refuse_sendfile();
+    // The kernel's hooks see such calls like those that a file system refuses.
+    refuse(libc::SYS_sendfile, libc::EINVAL).unwrap();
     let broker = Broker::start(&kafka, &BrokerOptions::default()).unwrap();
     let clients = Clients::new(&kafka, &broker);
     clients.create_topic("orders", 1).unwrap();

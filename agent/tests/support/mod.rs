@@ -24,6 +24,26 @@ pub fn executable() -> PathBuf {
 /// Longest time that anything here may take.
 pub const PATIENCE: Duration = Duration::from_secs(60);
 
+/// From here on a call fails with `errno` for this thread and for what it starts: by a seccomp filter.
+pub fn refuse(call: libc::c_long, errno: i32) -> std::io::Result<()> {
+    let instruction = |code: u32, jt, jf, k| libc::sock_filter { code: u16::try_from(code).unwrap_or(0), jt, jf, k };
+    let number = u32::try_from(call).unwrap_or(u32::MAX);
+    let errno = errno.unsigned_abs();
+    let mut filter = [
+        instruction(libc::BPF_LD | libc::BPF_W | libc::BPF_ABS, 0, 0, 0),
+        instruction(libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K, 0, 1, number),
+        instruction(libc::BPF_RET | libc::BPF_K, 0, 0, libc::SECCOMP_RET_ERRNO | errno),
+        instruction(libc::BPF_RET | libc::BPF_K, 0, 0, libc::SECCOMP_RET_ALLOW),
+    ];
+    let program = libc::sock_fprog { len: 4, filter: filter.as_mut_ptr() };
+    // SAFETY: the filter outlives the call, which copies it.
+    let result = unsafe {
+        libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
+        libc::prctl(libc::PR_SET_SECCOMP, libc::SECCOMP_MODE_FILTER, &raw const program)
+    };
+    if result == 0 { Ok(()) } else { Err(std::io::Error::last_os_error()) }
+}
+
 /// A process that is killed when it goes out of scope.
 pub struct Running(pub Child);
 

@@ -61,7 +61,7 @@ const fn cell(verdict: &Verdict) -> &'static str {
 fn page(results: &[Result]) -> String {
     let mut text = format!(
         "# Kernels\n\n`cargo xtask kernels` boots Debian's kernels under QEMU (software emulation, two processors) and runs the \
-         exactness tests\n(`agent/tests/exact.rs`) inside each, by each leg that it allows: known calls of every kind, counted to \
+         exactness tests\n(`agent/tests/exact`) inside each, by each leg that it allows: known calls of every kind, counted to \
          the byte. This page is from\nits last run.\n\n{}",
         table(results)
     );

@@ -1,7 +1,6 @@
 //! What repeated measurements say: medians, quantiles, and intervals of confidence by the bootstrap (resampling with
 //! replacement, B. Efron 1979; the percentile form), which assumes no distribution. Everything here is pure, and the
 //! same measurements give the same numbers: the seed is fixed.
-#![allow(dead_code, reason = "the benchmarks of a broker and of scale use the rest")]
 
 /// Resamples of a bootstrap: enough that the ends of a 95 % interval hold to their second digit.
 const RESAMPLES: usize = 2000;
@@ -91,15 +90,6 @@ pub(crate) fn paired_ratio(pairs: &[(f64, f64)]) -> Option<Estimate> {
         let below: f64 = pairs.iter().map(|pair| pair.1).sum();
         (below > 0.0).then(|| pairs.iter().map(|pair| pair.0).sum::<f64>() / below)
     })
-}
-
-/// Slope of the line of least squares through `(x, y)`: what a unit of x adds to y. `None` where x does not vary.
-pub(crate) fn slope(points: &[(f64, f64)]) -> Option<f64> {
-    let (xs, ys): (Vec<f64>, Vec<f64>) = points.iter().copied().unzip();
-    let (x_mean, y_mean) = (mean(&xs)?, mean(&ys)?);
-    let spread: f64 = xs.iter().map(|x| (x - x_mean).powi(2)).sum();
-    let shared: f64 = points.iter().map(|(x, y)| (x - x_mean) * (y - y_mean)).sum();
-    (spread > 0.0).then(|| shared / spread)
 }
 
 /// The order of `items` things in a round: another one each round, so that none is always after the same one.
@@ -241,13 +231,6 @@ mod tests {
         assert!(around(1.0).is_apart_from(&around(4.0)));
         assert!(around(4.0).is_apart_from(&around(1.0)));
         assert!(!around(1.0).is_apart_from(&around(2.0)));
-    }
-
-    #[test]
-    fn the_slope_of_a_line() {
-        assert!(near(slope(&[(0.0, 1.0), (1.0, 3.0), (2.0, 5.0)]).unwrap(), 2.0));
-        assert_eq!(slope(&[(1.0, 1.0), (1.0, 2.0)]), None);
-        assert_eq!(slope(&[]), None);
     }
 
     #[test]

@@ -1,5 +1,4 @@
 //! Results as pictures (SVG).
-#![allow(dead_code, reason = "the benchmarks of a broker and of scale use the rest")]
 
 use std::path::Path;
 
@@ -13,7 +12,10 @@ use plotters::{
     },
 };
 
-use super::table::number;
+use super::{
+    record::{Measure, Record},
+    table::{number, unique},
+};
 use crate::stats::Estimate;
 
 /// Room for the names of groups, as a part of the longest bar.
@@ -87,6 +89,27 @@ pub(crate) fn bars(path: &Path, title: &str, unit: &str, groups: &Groups, order:
 }
 
 /// The middle of each group, in slots.
+/// Bars of the measures of a record that are `shown`: a group for each column. Returns the picture's name, in a list.
+pub(crate) fn table(
+    record: &Record,
+    shown: impl Fn(&Measure) -> bool,
+    dir: &Path,
+    file: &str,
+    title: &str,
+) -> anyhow::Result<Vec<String>> {
+    let measures: Vec<&Measure> = record.measures.iter().filter(|it| shown(it)).collect();
+    let order = unique(measures.iter().map(|it| it.row.clone()));
+    let groups = unique(measures.iter().map(|it| &it.column))
+        .into_iter()
+        .map(|column| {
+            let bars = measures.iter().filter(|it| it.column == *column);
+            (column.clone(), bars.map(|it| (it.row.clone(), it.value)).collect())
+        })
+        .collect();
+    bars(&dir.join(file), title, "ns", &groups, &order)?;
+    Ok(vec![file.to_owned()])
+}
+
 fn middles(groups: &Groups) -> Vec<f64> {
     let mut start = 0.0;
     groups

@@ -13,7 +13,10 @@ use super::{
     cells::{CELLS, Workers},
     hook::{Hook, Tools},
 };
-use crate::bench::account::programs as infos;
+use crate::bench::{
+    account::programs as infos,
+    record::{Record, exactly},
+};
 
 /// Calls of each kind while the kernel's clock runs.
 const CALLS: u32 = 20_000;
@@ -28,6 +31,25 @@ pub(in crate::bench) struct Program {
     /// Nanoseconds a run by the kernel's clock, whose two readings are in it, for each of [`CELLS`]: `None` where it
     /// did not run.
     pub(in crate::bench) nanoseconds: [Option<f64>; CELLS.len()],
+}
+
+impl Program {
+    /// Into the table of such accounts, as that of `owner`.
+    pub(in crate::bench) fn note(&self, record: &mut Record, owner: &str) {
+        const TABLE: &str = "The kernel's own account of the programs";
+        let row = format!("{owner}: `{}`", self.name);
+        let mut add =
+            |column: &str, unit: &str, value| record.measure([TABLE, &row, column], unit, Some(exactly(value)));
+        if let Some(verified) = self.verified {
+            add("verified instructions", "", f64::from(verified));
+        }
+        add("machine code", "bytes", f64::from(self.jitted));
+        for (cell, time) in CELLS.iter().zip(self.nanoseconds) {
+            if let Some(time) = time {
+                add(&format!("run for {}", cell.name), "ns", time.round());
+            }
+        }
+    }
 }
 
 impl fmt::Display for Program {

@@ -6,13 +6,11 @@ use super::{
     Row,
     cells::{self, CELLS, Times},
     hook::Hook,
-    kernel::Program,
 };
 use crate::{
     bench::{
         plot,
-        record::{Measure, Record, exactly},
-        table::unique,
+        record::{Measure, Record},
     },
     stats,
 };
@@ -48,7 +46,7 @@ pub(super) fn record(rounds: u64, hooks: &[Hook], rows: &BTreeMap<String, Row>, 
     }
     for (hook, row) in measured() {
         for program in &row.programs {
-            kernel(&mut record, hook, program);
+            program.note(&mut record, &hook.to_string());
         }
     }
     for hook in hooks.iter().filter(|hook| matches!(hook, Hook::Zctrace(_))) {
@@ -86,22 +84,6 @@ fn method(rounds: u64) -> Vec<String> {
     ]
 }
 
-/// What the kernel says.
-fn kernel(record: &mut Record, hook: &Hook, program: &Program) {
-    const TABLE: &str = "The kernel's own account of the programs";
-    let row = format!("{hook}: `{}`", program.name);
-    let mut add = |column: &str, unit: &str, value| record.measure([TABLE, &row, column], unit, Some(exactly(value)));
-    if let Some(verified) = program.verified {
-        add("verified instructions", "", f64::from(verified));
-    }
-    add("machine code", "bytes", f64::from(program.jitted));
-    for (cell, time) in CELLS.iter().zip(program.nanoseconds) {
-        if let Some(time) = time {
-            add(&format!("run for {}", cell.name), "ns", time.round());
-        }
-    }
-}
-
 fn samples(rows: &BTreeMap<String, Row>, hook: &Hook, cell: &str) -> Option<Vec<f64>> {
     let index = CELLS.iter().position(|it| it.name == cell)?;
     rows.get(&hook.key()).map(|row| row.samples(index))
@@ -109,19 +91,9 @@ fn samples(rows: &BTreeMap<String, Row>, hook: &Hook, cell: &str) -> Option<Vec<
 
 /// Bars of what is added, without what would dwarf everything else.
 pub(super) fn draw(record: &Record, dir: &Path) -> anyhow::Result<Vec<String>> {
-    let shown = |it: &&Measure| it.table == ADDED && it.row != Hook::Strace.to_string();
-    let measures: Vec<&Measure> = record.measures.iter().filter(shown).collect();
-    let hooks = unique(measures.iter().map(|it| it.row.clone()));
-    let groups = unique(measures.iter().map(|it| &it.column))
-        .into_iter()
-        .map(|column| {
-            let bars = measures.iter().filter(|it| it.column == *column);
-            (column.clone(), bars.map(|it| (it.row.clone(), it.value)).collect())
-        })
-        .collect();
+    let shown = |it: &Measure| it.table == ADDED && it.row != Hook::Strace.to_string();
     let title = format!("Added nanoseconds a call (strace: thousands, not shown), Linux {}", record.machine.kernel);
-    plot::bars(&dir.join("hooks.svg"), &title, "ns", &groups, &hooks)?;
-    Ok(vec!["hooks.svg".to_owned()])
+    plot::table(record, shown, dir, "hooks.svg", &title)
 }
 
 #[cfg(test)]

@@ -5,17 +5,15 @@ use std::path::Path;
 use super::part::{self, NOTHING, PARTS};
 use crate::{
     bench::{
-        hooks::{CELLS, Found, Program, Row},
+        hooks::{CELLS, Found, Row},
         plot,
-        record::{Measure, OURS, Record, exactly},
-        table::unique,
+        record::{OURS, Record},
     },
     stats,
 };
 
 const ADDED: &str = "Added time a call";
 const PRICE: &str = "The price of each part: what it adds to zctrace without any";
-const ACCOUNT: &str = "The kernel's own account of the programs";
 
 fn title(variant: &str) -> String {
     format!("{OURS}, {variant}")
@@ -47,7 +45,7 @@ pub(super) fn record(rounds: u64, found: &Found) -> Record {
     }
     for (name, row) in rows() {
         for program in &row.programs {
-            account(&mut record, name, program);
+            program.note(&mut record, &title(name));
         }
     }
     if let Some(nothing) = nothing {
@@ -69,20 +67,6 @@ fn same_program(name: &str, row: &Row, nothing: &Row) -> Option<String> {
     })
 }
 
-fn account(record: &mut Record, name: &str, program: &Program) {
-    let row = format!("{}: `{}`", title(name), program.name);
-    let mut add = |column: &str, unit: &str, value| record.measure([ACCOUNT, &row, column], unit, Some(exactly(value)));
-    if let Some(verified) = program.verified {
-        add("verified instructions", "", f64::from(verified));
-    }
-    add("machine code", "bytes", f64::from(program.jitted));
-    for (cell, time) in CELLS.iter().zip(program.nanoseconds) {
-        if let Some(time) = time {
-            add(&format!("run for {}", cell.name), "ns", time.round());
-        }
-    }
-}
-
 fn method(rounds: u64) -> Vec<String> {
     vec![
         format!(
@@ -99,24 +83,15 @@ fn method(rounds: u64) -> Vec<String> {
 }
 
 pub(super) fn draw(record: &Record, dir: &Path) -> anyhow::Result<Vec<String>> {
-    let measures: Vec<&Measure> = record.measures.iter().filter(|it| it.table == ADDED).collect();
-    let order = unique(measures.iter().map(|it| it.row.clone()));
-    let groups = unique(measures.iter().map(|it| &it.column))
-        .into_iter()
-        .map(|column| {
-            let bars = measures.iter().filter(|it| it.column == *column);
-            (column.clone(), bars.map(|it| (it.row.clone(), it.value)).collect())
-        })
-        .collect();
     let title = format!("Added nanoseconds a call, by part, Linux {}", record.machine.kernel);
-    plot::bars(&dir.join("options.svg"), &title, "ns", &groups, &order)?;
-    Ok(vec!["options.svg".to_owned()])
+    plot::table(record, |it| it.table == ADDED, dir, "options.svg", &title)
 }
 
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
+    use crate::bench::{hooks::Program, record::Measure};
 
     fn row(nanoseconds: f64, instructions: u32) -> Row {
         let added = (0..9).map(|round| [nanoseconds + f64::from(round * 10); CELLS.len()]).collect();

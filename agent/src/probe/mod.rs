@@ -178,20 +178,15 @@ impl Probe {
     /// What was asked for and is not counted, and why: a sentence each.
     #[must_use]
     pub fn missing(&self) -> Vec<String> {
-        let page_cache =
-            self.missing.page_cache.iter().map(|why| {
-                format!("What comes into the page cache is not counted, so cache hits are not known: {why}.")
-            });
-        let latency = self.missing.latency.iter().map(|why| format!("How long calls take is not measured: {why}."));
-        let clients = self.missing.clients.iter().map(|why| format!("Clients are not told apart: {why}."));
-        let order = self
-            .missing
-            .order
-            .iter()
-            .map(|why| format!("In what order files are read and written is not told: {why}."));
-        let syncs =
-            self.missing.syncs.iter().map(|why| format!("Calls that wait for the disk are not counted: {why}."));
-        page_cache.chain(latency).chain(clients).chain(order).chain(syncs).collect()
+        let Missing { page_cache, latency, clients, order, syncs } = &self.missing;
+        let sentences = [
+            ("What comes into the page cache is not counted, so cache hits are not known", page_cache),
+            ("How long calls take is not measured", latency),
+            ("Clients are not told apart", clients),
+            ("In what order files are read and written is not told", order),
+            ("Calls that wait for the disk are not counted", syncs),
+        ];
+        sentences.into_iter().filter_map(|(what, why)| Some(format!("{what}: {}.", why.as_ref()?))).collect()
     }
 
     /// From which duration on a call is slow; `None` where durations are not measured.

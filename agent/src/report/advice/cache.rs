@@ -2,7 +2,7 @@
 
 use super::Advice;
 use crate::{
-    report::{CacheUse, ListenerCache, LocalPort, Report},
+    report::{CacheUse, ListenerCache, LocalPort, Report, Topic},
     units::human_bytes as human,
 };
 
@@ -30,9 +30,7 @@ fn lagging_consumers(report: &Report) -> Option<Advice> {
     if evidence.is_empty() {
         return None;
     }
-    evidence.extend(report.topics_brought_in().iter().take(TOPICS).map(|(topic, cache)| {
-        format!("{}-{}: {} came from disk.", topic.topic, topic.partition, human(cache.brought_in()))
-    }));
+    evidence.extend(most_of(&report.topics_brought_in()));
     Some(Advice {
         id: "consumers_read_from_disk",
         text: "Consumers read logs from disk: they lag further behind than the page cache reaches. While a network thread \
@@ -42,6 +40,13 @@ fn lagging_consumers(report: &Report) -> Option<Advice> {
         remedy: "Find the groups that lag (kafka-consumer-groups.sh --describe --all-groups) and help them keep up, or \
                  leave the page cache more room; more network threads keep one from holding up the others."
             .to_owned(),
+    })
+}
+
+/// The first of some topics, and what of them came from disk.
+fn most_of<'a>(topics: &'a [(&'a Topic, &'a CacheUse)]) -> impl Iterator<Item = String> + 'a {
+    topics.iter().take(TOPICS).map(|(topic, cache)| {
+        format!("{}-{}: {} came from disk.", topic.topic, topic.partition, human(cache.brought_in()))
     })
 }
 
@@ -84,9 +89,7 @@ fn random_reads(report: &Report) -> Option<Advice> {
     }
     evidence.extend(turning);
     evidence.extend(most_for(report));
-    evidence.extend(topics.iter().take(TOPICS).map(|(topic, cache)| {
-        format!("{}-{}: {} came from disk.", topic.topic, topic.partition, human(cache.brought_in()))
-    }));
+    evidence.extend(most_of(&topics));
     Some(Advice {
         id: "random_reads_from_disk",
         text: "The disk is read in many places at once: by consumers that lag, each somewhere else, or that jump. It then \

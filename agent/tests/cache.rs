@@ -209,8 +209,10 @@ fn residency_is_what_fincore_says_on_every_file_system() {
     use std::os::unix::fs::FileExt;
     let _alone = alone();
     need("fincore");
-    for kind in ["ext4", "xfs", "btrfs"] {
-        let volume = Volume::new(kind, 512);
+    let below = Volume::new("ext4", 512);
+    std::fs::create_dir(below.path().join("lower")).unwrap();
+    for volume in ["ext4", "xfs", "btrfs"].map(|kind| Volume::new(kind, 512)).into_iter().chain([below.overlay()]) {
+        let kind = volume.name();
         let partition = volume.path().join("orders-0");
         std::fs::create_dir(&partition).unwrap();
         let segments: Vec<_> = [0, 5000].map(|offset| partition.join(format!("{offset:020}.log"))).into();

@@ -3,7 +3,7 @@
 use std::{
     fs::File,
     io,
-    os::fd::AsRawFd,
+    os::{fd::AsRawFd, unix::fs::MetadataExt as _},
     ptr,
     sync::atomic::{AtomicBool, Ordering},
 };
@@ -45,10 +45,32 @@ pub fn resident_bytes(file: &File, size: u64) -> io::Result<u64> {
             Err(error) if [Some(libc::ENOSYS), Some(libc::EPERM)].contains(&error.raw_os_error()) => {
                 HAS_CACHESTAT.store(false, Ordering::Relaxed);
             }
+            // The pages of a file on an overlay are those of a file below it, which `cachestat` does not look at.
+            Ok(0) if size > 0 && is_on_overlay(file)? => {}
             pages => return Ok(bytes(pages?, size)),
         }
     }
+    if !is_told_the_truth(file)? {
+        return Err(io::Error::from_raw_os_error(libc::EPERM));
+    }
     Ok(bytes(by_mincore(file, size)?, size))
+}
+
+/// `OVERLAYFS_SUPER_MAGIC` (include/uapi/linux/magic.h).
+fn is_on_overlay(file: &File) -> io::Result<bool> {
+    Ok(rustix::fs::fstatfs(file)?.f_type == 0x794c_7630)
+}
+
+/// Whether `mincore` tells this process what is so of a file, and not that all of it is in memory: what `can_do_mincore`
+/// (mm/mincore.c) asks for.
+fn is_told_the_truth(file: &File) -> io::Result<bool> {
+    let is_owner = file.metadata()?.uid() == rustix::process::geteuid().as_raw();
+    let is_master = || caps::has_cap(None, caps::CapSet::Effective, caps::Capability::CAP_FOWNER).unwrap_or(false);
+    let may_write = || {
+        let (path, flags) = (format!("/proc/self/fd/{}", file.as_raw_fd()), rustix::fs::AtFlags::EACCESS);
+        rustix::fs::accessat(rustix::fs::CWD, path, rustix::fs::Access::WRITE_OK, flags).is_ok()
+    };
+    Ok(is_owner || is_master() || may_write())
 }
 
 fn page_size() -> u64 {
@@ -68,8 +90,7 @@ fn by_cachestat(file: &File) -> io::Result<u64> {
     if result == 0 { Ok(counts.cached) } else { Err(io::Error::last_os_error()) }
 }
 
-/// By a mapping that nobody may touch. The kernel tells the truth to a file's owner and to those who may write to it or have
-/// CAP_FOWNER; to others it says that everything is in memory (mm/mincore.c, `can_do_mincore`).
+/// By a mapping that nobody may touch.
 fn by_mincore(file: &File, size: u64) -> io::Result<u64> {
     let mut pages = 0;
     let mut start = 0;

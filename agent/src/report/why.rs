@@ -37,7 +37,7 @@ pub(crate) struct Seen {
     pub(crate) of_file: u64,
     /// Copied bytes taken for what had been read out of a topic's log, with and without TLS.
     pub(crate) of_log: u64,
-    /// Bytes in large writes without TLS and without a file: at least so many.
+    /// Bytes in large writes without TLS and without a file: at least so many, see [`large`].
     pub(crate) large: u64,
     /// Calls of `sendfile` that the kernel refused.
     pub(crate) refused: u64,
@@ -219,7 +219,7 @@ fn totals(delta: &Snapshot) -> BTreeMap<LocalPort, Totals> {
         match (id.tls, id.of_file) {
             (true, _) => seen.tls += transfer.bytes,
             (false, true) => seen.of_file += transfer.bytes,
-            (false, false) => seen.large += large(&transfer.sizes),
+            (false, false) => seen.large += large(&transfer.sizes, transfer.bytes),
         }
     }
     for other in delta.other.iter().filter(|other| other.sink == Endpoint::Socket) {
@@ -243,9 +243,17 @@ fn totals(delta: &Snapshot) -> BTreeMap<LocalPort, Totals> {
     all
 }
 
-/// The least that the large ones of these calls can have moved.
-fn large(sizes: &[u64; SIZE_BUCKETS]) -> u64 {
-    (0u32..).zip(sizes).skip(LARGE_BUCKET).map(|(bucket, calls)| calls.saturating_mul(1 << bucket)).sum()
+/// The least that the large ones of these calls, which moved `bytes` together, can have moved: no less than each one's least
+/// size, and no less than what is left when each small one moved the most that it can.
+fn large(sizes: &[u64; SIZE_BUCKETS], bytes: u64) -> u64 {
+    let (small, large) = sizes.split_at(LARGE_BUCKET);
+    if large.iter().all(|calls| *calls == 0) {
+        return 0;
+    }
+    // A bucket holds sizes from a power of two to below the next.
+    let least: u64 = (LARGE_BUCKET..).zip(large).map(|(bucket, calls)| calls.saturating_mul(1 << bucket)).sum();
+    let most: u64 = (0u32..).zip(small).map(|(bucket, calls)| calls.saturating_mul((2 << bucket) - 1)).sum();
+    least.max(bytes.saturating_sub(most))
 }
 
 fn flows(of_files: BTreeMap<Origin, Sent>, egress: &Sent, reasons: &[Reason], plain_of_file: u64) -> Vec<Flow> {
@@ -336,10 +344,15 @@ mod tests {
     }
 
     #[test]
-    fn large_writes_are_told_by_their_least_size() {
+    fn large_writes_are_told_by_the_least_that_they_can_have_moved() {
         let mut sizes = [0; SIZE_BUCKETS];
         (sizes[13], sizes[14], sizes[20]) = (9, 2, 1);
-        assert_eq!(large(&sizes), 2 * 16_384 + (1 << 20));
+        let least = 2 * 16_384 + (1 << 20);
+        assert_eq!(large(&sizes, least + 9 * 8192), least);
+        // The small ones can't have moved more than this, so the large ones moved the rest.
+        assert_eq!(large(&sizes, 3 << 20), (3 << 20) - 9 * 16_383);
+        (sizes[14], sizes[20]) = (0, 0);
+        assert_eq!(large(&sizes, 9 * 10_000), 0);
     }
 
     #[test]

@@ -17,7 +17,7 @@ use std::{
 };
 
 use agent_ebpf::{READ_AGAIN, Runs, ShortReason};
-use support::{alone, assert_nothing_left, volume::Volume};
+use support::{alone, assert_nothing_left, legs, volume::Volume};
 use zctrace::{
     probe::{Capacity, Leg, LegChoice, Parts, Probe, Slot},
     snapshot::{Order, Snapshot},
@@ -104,15 +104,6 @@ fn connection() -> (TcpStream, TcpStream) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let there = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
     (listener.accept().unwrap().0, there)
-}
-
-/// The legs that this kernel allows.
-fn legs() -> Vec<LegChoice> {
-    let allowed = |leg: &LegChoice| Probe::attach(*leg, Capacity::default()).is_ok();
-    [LegChoice::Fexit, LegChoice::Raw, LegChoice::KprobeMulti, LegChoice::Tracepoint]
-        .into_iter()
-        .filter(allowed)
-        .collect()
 }
 
 #[test]

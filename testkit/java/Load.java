@@ -31,6 +31,7 @@ import org.apache.kafka.common.serialization.ByteArraySerializer;
  * Load create  config=FILE topic=T partitions=N
  * Load produce config=FILE topic=T bytes=N record=R batch=B linger=MS
  * Load consume config=FILE topic=T
+ * Load jump    config=FILE topic=T jumps=N
  * Load follow  config=FILE topic=T
  * </pre>
  *
@@ -58,6 +59,7 @@ public final class Load {
             case "create" -> create(config, topic, Integer.parseInt(given.get("partitions")));
             case "produce" -> produce(config, topic, given);
             case "consume" -> consume(config, topic, false);
+            case "jump" -> jump(config, topic, Integer.parseInt(given.get("jumps")));
             case "follow" -> consume(config, topic, true);
             default -> throw new IllegalArgumentException("unknown job " + args[0]);
         }
@@ -150,6 +152,45 @@ public final class Load {
             // Closing ends the fetch sessions: requests and answers that count too.
             consumer.close();
             print(read[0], read[1], value(incoming), value(outgoing), start, end);
+        }
+    }
+
+    /** Reads one record at a time of the first partition, each far from the one before: back and forth over all of it. */
+    private static void jump(Properties config, String topic, int jumps) {
+        final int places = 20;
+        config.put("enable.auto.commit", "false");
+        // One batch for each fetch, of which a record stays behind: then nothing is fetched before the next jump.
+        config.put("max.partition.fetch.bytes", "1");
+        config.put("max.poll.records", "1");
+        long bytes = 0;
+        long start = System.nanoTime();
+        try (KafkaConsumer<byte[], byte[]> consumer =
+                new KafkaConsumer<>(config, new ByteArrayDeserializer(), new ByteArrayDeserializer())) {
+            TopicPartition partition = new TopicPartition(topic, 0);
+            consumer.assign(List.of(partition));
+            long end = consumer.endOffsets(List.of(partition)).get(partition);
+            for (int jump = 0; jump < jumps; jump++) {
+                // 7 and the number of places have no common divisor, so that neighbours in time are far apart.
+                long place = end / places * (jump * 7L % places);
+                consumer.seek(partition, place);
+                long before = System.nanoTime();
+                List<ConsumerRecord<byte[], byte[]>> records = List.of();
+                while (records.isEmpty()) {
+                    records = consumer.poll(Duration.ofMillis(500)).records(partition);
+                    if (System.nanoTime() - before > STALLED_MILLIS * 1_000_000) {
+                        throw new IllegalStateException("no record came from offset " + place + " for a minute");
+                    }
+                }
+                if (records.get(0).offset() != place) {
+                    throw new IllegalStateException("asked for " + place + ", got " + records.get(0).offset());
+                }
+                bytes += records.get(0).serializedValueSize();
+            }
+            Metric incoming = total(consumer.metrics(), "incoming-byte-total");
+            Metric outgoing = total(consumer.metrics(), "outgoing-byte-total");
+            long stop = System.nanoTime();
+            consumer.close();
+            print(jumps, bytes, value(incoming), value(outgoing), start, stop);
         }
     }
 

@@ -12,6 +12,8 @@ use std::{
     time::{Duration, Instant},
 };
 
+use zctrace::probe::{Capacity, Leg, LegChoice, Probe};
+
 /// The built binary.
 pub const ZCTRACE: &str = env!("CARGO_BIN_EXE_zctrace");
 
@@ -19,6 +21,12 @@ pub const ZCTRACE: &str = env!("CARGO_BIN_EXE_zctrace");
 /// kernels that `cargo xtask kernels` boots.
 pub fn executable() -> PathBuf {
     std::env::var_os("ZCTRACE_EXE").map_or_else(|| ZCTRACE.into(), Into::into)
+}
+
+/// The legs that this kernel allows.
+pub fn legs() -> Vec<LegChoice> {
+    let allowed = |leg: &LegChoice| Probe::attach(*leg, Capacity::default()).is_ok();
+    Leg::ALL.into_iter().map(Leg::choice).filter(allowed).collect()
 }
 
 /// Longest time that anything here may take.

@@ -108,6 +108,15 @@ impl<'a> Clients<'a> {
         self.job("consume", topic, listener, &[])
     }
 
+    /// Reads one record after the other of a topic's first partition, each far from the one before: a twentieth of it at
+    /// least, back and forth. One batch comes for each.
+    ///
+    /// # Errors
+    /// What the client said.
+    pub fn jump(&self, topic: &str, listener: &str, jumps: u32) -> Result<Moved, KafkaError> {
+        self.job("jump", topic, listener, &[("jumps", jumps.into())])
+    }
+
     /// A consumer that stays: it reads the topic as often as it is told, always through the same connections.
     ///
     /// # Errors

@@ -28,7 +28,7 @@ import org.apache.kafka.common.serialization.ByteArraySerializer;
  * The load of the tests: one job for each run, settings as name=value, the result as one line of JSON.
  *
  * <pre>
- * Load create  config=FILE topic=T partitions=N
+ * Load create  config=FILE topic=T partitions=N set.KEY=VALUE...
  * Load produce config=FILE topic=T bytes=N record=R batch=B linger=MS
  * Load consume config=FILE topic=T
  * Load jump    config=FILE topic=T jumps=N
@@ -56,7 +56,7 @@ public final class Load {
         }
         String topic = given.get("topic");
         switch (args[0]) {
-            case "create" -> create(config, topic, Integer.parseInt(given.get("partitions")));
+            case "create" -> create(config, topic, given);
             case "produce" -> produce(config, topic, given);
             case "consume" -> consume(config, topic, false);
             case "jump" -> jump(config, topic, Integer.parseInt(given.get("jumps")));
@@ -65,10 +65,18 @@ public final class Load {
         }
     }
 
-    private static void create(Properties config, String topic, int partitions) throws Exception {
+    private static void create(Properties config, String topic, Map<String, String> given) throws Exception {
         long start = System.nanoTime();
+        Map<String, String> settings = new HashMap<>();
+        given.forEach((name, value) -> {
+            if (name.startsWith("set.")) {
+                settings.put(name.substring("set.".length()), value);
+            }
+        });
+        int partitions = Integer.parseInt(given.get("partitions"));
+        NewTopic asked = new NewTopic(topic, Optional.of(partitions), Optional.empty()).configs(settings);
         try (Admin admin = Admin.create(config)) {
-            admin.createTopics(List.of(new NewTopic(topic, Optional.of(partitions), Optional.empty()))).all().get();
+            admin.createTopics(List.of(asked)).all().get();
         }
         print(0, 0, 0, 0, start, System.nanoTime());
     }

@@ -130,7 +130,7 @@ fn detached(probe: Probe) -> Attach {
 
 /// Begins to add up the processor time of the process; `None`, with a problem noted, where it can't be told.
 fn account(probe: &Probe, slot: Slot, proc: &Path, pid: u32, facts: &mut Facts) -> Option<Account> {
-    let account = cpu::begin(probe.is_called(slot, pid), proc, pid);
+    let account = cpu::begin(probe.is_called(slot, pid), proc, pid, facts.has_remote_storage());
     account.map_err(|problem| facts.problems.push(problem.to_string())).ok()
 }
 

@@ -5,7 +5,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use super::{Cpu, Time, stat};
+use super::{Cpu, Time, readers::Readers, stat};
 
 /// Threads that are looked at, at most: the first ones that `/proc` lists. The time of the others is the process's, not a
 /// port's.
@@ -45,6 +45,8 @@ pub struct Account {
     look: u64,
     /// At the first look there were more threads than are looked at: one that appears later may be an old one.
     cut: bool,
+    /// Threads that read remote segments, where they are looked for.
+    readers: Option<Readers>,
     cpu: Cpu,
 }
 
@@ -58,13 +60,20 @@ impl Account {
         let tids = threads(&dir).ok_or(Problem::Unreadable(pid))?;
         let process = stat::read(&dir.join("stat")).ok_or(Problem::Unreadable(pid))?;
         let cut = tids.len() >= MOST_THREADS;
-        let mut account = Self { dir, threads: HashMap::new(), process, look: 0, cut, cpu: Cpu::default() };
+        let mut account =
+            Self { dir, threads: HashMap::new(), process, look: 0, cut, readers: None, cpu: Cpu::default() };
         for tid in tids {
             if let Some(time) = account.time(tid) {
                 account.threads.insert(tid, Thread { time, ..Thread::default() });
             }
         }
         Ok(account)
+    }
+
+    /// From now on looks for threads that read remote segments, too.
+    pub(super) fn with_remote_readers(self) -> Self {
+        let tids = threads(&self.dir).unwrap_or_default();
+        Self { readers: Some(Readers::begin(&self.dir, &tids)), ..self }
     }
 
     fn time(&self, tid: u32) -> Option<Time> {
@@ -83,6 +92,9 @@ impl Account {
             if let Some(time) = self.time(tid) {
                 self.add(tid, time, sends);
             }
+        }
+        if let Some(readers) = &mut self.readers {
+            self.cpu.remote_readers += readers.look(&self.dir, &tids);
         }
         let look = self.look;
         // Those that never sent keep what they had used at the first look, should they begin to.

@@ -5,6 +5,7 @@
 //! split between the two is sampled by the timer (`cputime_adjust` in `kernel/sched/cputime.c`).
 
 mod account;
+mod readers;
 mod stat;
 
 pub use account::{Account, Problem};
@@ -13,12 +14,14 @@ use std::{collections::BTreeMap, ops::AddAssign, path::Path};
 
 use serde::{Deserialize, Serialize};
 
-/// Takes a first look at a watched process; `is_called` so by the kernel, too: not in a PID namespace of its own.
+/// Takes a first look at a watched process; `is_called` so by the kernel, too: not in a PID namespace of its own. With
+/// `remote_storage`, threads that read remote segments are looked for, too.
 ///
 /// # Errors
 /// Why there is no processor time: see [`Problem`].
-pub fn begin(is_called: bool, proc: &Path, pid: u32) -> Result<Account, Problem> {
-    if is_called { Account::begin(proc, pid) } else { Err(Problem::Namespace) }
+pub fn begin(is_called: bool, proc: &Path, pid: u32, remote_storage: bool) -> Result<Account, Problem> {
+    let account = if is_called { Account::begin(proc, pid) } else { Err(Problem::Namespace) }?;
+    Ok(if remote_storage { account.with_remote_readers() } else { account })
 }
 
 /// Processor time, in ticks of [`TICK_SECONDS`].
@@ -72,6 +75,9 @@ pub struct Cpu {
     pub ports: BTreeMap<u32, PortTime>,
     /// The whole process, all of its threads.
     pub process: Time,
+    /// Nanoseconds that its threads for remote (tiered) segments ran; 0 also where they were not looked for.
+    #[serde(default)]
+    pub remote_readers: u64,
 }
 
 impl Cpu {
@@ -81,7 +87,11 @@ impl Cpu {
         let before = |port| earlier.ports.get(port).map_or(Time::default(), |before| before.time);
         let ports =
             self.ports.iter().map(|(port, now)| (*port, PortTime { time: now.time.since(before(port)), ..*now }));
-        Self { ports: ports.collect(), process: self.process.since(earlier.process) }
+        Self {
+            ports: ports.collect(),
+            process: self.process.since(earlier.process),
+            remote_readers: self.remote_readers.saturating_sub(earlier.remote_readers),
+        }
     }
 
     /// Adds another life of the same target.
@@ -93,5 +103,6 @@ impl Cpu {
             ours.shared = ours.shared.max(theirs.shared);
         }
         self.process += other.process;
+        self.remote_readers += other.remote_readers;
     }
 }

@@ -121,7 +121,7 @@ impl Fleet {
             })
         })?;
         facts.problems.extend(problem);
-        let account = cpu::begin(self.probe.is_called(slot, pid), &self.proc, pid);
+        let account = cpu::begin(self.probe.is_called(slot, pid), &self.proc, pid, facts.has_remote_storage());
         let account = account.map_err(|problem| facts.problems.push(problem.to_string())).ok();
         facts.problems.extend(self.probe.missing());
         facts.slow = self.probe.slow().unwrap_or_default();

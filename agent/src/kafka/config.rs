@@ -43,7 +43,12 @@ const KEPT: &[&str] = &[
     "log.flush.interval.messages",
     "log.flush.interval.ms",
     "log.flush.scheduler.interval.ms",
+    REMOTE_STORAGE,
+    "log.local.retention.ms",
+    "log.local.retention.bytes",
 ];
+/// Whether logs may have segments in remote storage (`RemoteLogManagerConfig`).
+pub(crate) const REMOTE_STORAGE: &str = "remote.log.storage.system.enable";
 /// Of these, those that bear on how the broker moves bytes: they are shown.
 const SHOWN_FROM: &str = "num.network.threads";
 

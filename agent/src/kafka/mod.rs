@@ -9,6 +9,7 @@ mod version;
 use std::path::Path;
 
 use config::Config;
+pub(crate) use config::REMOTE_STORAGE;
 pub use config::Setting;
 pub use listeners::{Listener, UsedBy};
 pub use topic::{TopicPartition, is_segment};

@@ -45,7 +45,7 @@ impl Builder {
         };
         let delta = &*sum;
         let calls = cost::calls(delta, &sent);
-        let (mut listeners, total) = listeners::listeners(delta, facts, sent);
+        let (mut listeners, total) = listeners::listeners(delta, facts, sent, self.tally.unsent());
         cost::add(&mut listeners, delta.cpu.as_ref(), &calls);
         clients::add(&mut listeners, delta.clients.as_ref());
         let mut report = Report {

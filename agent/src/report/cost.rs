@@ -255,7 +255,7 @@ mod tests {
 
     fn cpu() -> Cpu {
         let ports = BTreeMap::from([(1, used(100, 300, 3)), (2, used(900, 700, 3))]);
-        Cpu { ports, process: Time { user: 2_000, kernel: 2_000 } }
+        Cpu { ports, process: Time { user: 2_000, kernel: 2_000 }, ..Cpu::default() }
     }
 
     const CALLS: u64 = 10_000;

@@ -28,6 +28,8 @@ pub(super) struct Tally {
     sums: Vec<Sum>,
     /// What left through sockets, by the contract's port and by topic; none: of files that are no topic's log.
     sent: HashMap<(u32, Option<Arc<str>>), Sent>,
+    /// Bytes that were read of files that are no topic's log, by threads that did not send them.
+    unsent: u64,
     /// Number of the Report that is made.
     round: u32,
 }
@@ -126,6 +128,7 @@ impl Tally {
             present += usize::from(self.note(directory));
         }
         self.sent.values_mut().for_each(|sent| *sent = Sent::default());
+        self.unsent = 0;
         let mut files = Vec::new();
         for file in parts.iter().flat_map(|part| &part.files) {
             self.add(file, fills.of(file), &mut files);
@@ -165,6 +168,11 @@ impl Tally {
             }
         }
         ports
+    }
+
+    /// Bytes of files that are no topic's log, read in the last round by threads that did not send them.
+    pub(super) const fn unsent(&self) -> u64 {
+        self.unsent
     }
 
     /// Whose log lies in a directory, as of the last round.
@@ -229,7 +237,13 @@ impl Tally {
                 cache::add(&mut sum.fill, fill);
                 sum.used = true;
             }
-            None => others.push(traffic(file, directory.map(|directory| &*directory.name))),
+            None => {
+                if !is_code(&file.name) {
+                    let sent: u64 = file.sent.iter().map(|(_, sent)| sent.carried).sum();
+                    self.unsent += file.moved.bytes[FilePath::CopiedRead as usize].saturating_sub(sent);
+                }
+                others.push(traffic(file, directory.map(|directory| &*directory.name)));
+            }
         }
     }
 }

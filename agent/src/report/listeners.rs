@@ -34,13 +34,13 @@ pub(super) fn path(syscall: Syscall, source: Endpoint, msg_zerocopy: bool) -> Pa
 
 /// Every listener that is configured or had traffic, in the order of their ports, then the entries that
 /// are no port; and all together.
-pub(super) fn listeners(delta: &Snapshot, facts: &Facts, sent: SentByPort) -> (Vec<Listener>, Egress) {
+pub(super) fn listeners(delta: &Snapshot, facts: &Facts, sent: SentByPort, unsent: u64) -> (Vec<Listener>, Egress) {
     let mut sums: BTreeMap<LocalPort, Sums> = BTreeMap::new();
     for known in &facts.listeners {
         sums.entry(LocalPort::Port(known.port)).or_default();
     }
     add_transfers(delta, &mut sums);
-    let mut why = why::why(delta, facts, sent);
+    let mut why = why::why(delta, facts, sent, unsent);
     let mut total = Egress::default();
     let listeners = sums
         .into_iter()

@@ -35,7 +35,7 @@ pub use sync::SyncUse;
 pub(crate) use why::{REASONS, Seen, reasons};
 
 use crate::{
-    kafka::UsedBy,
+    kafka::{REMOTE_STORAGE, UsedBy},
     machine::{Machine, Subject},
     residency::Residency,
 };
@@ -303,7 +303,7 @@ pub struct Listener {
 /// A part of a listener's copied egress, and why it was copied.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Reason {
-    /// Stable word for programs: `tls`, `headers`, `log_read`, `file_read`, `sendfile_refused`, `unknown`.
+    /// Stable word for programs: `tls`, `headers`, `log_read`, `file_read`, `sendfile_refused`, `remote_segments`, `unknown`.
     pub code: &'static str,
     /// Bytes.
     pub bytes: u64,
@@ -442,6 +442,13 @@ pub struct Facts {
 }
 
 impl Facts {
+    /// Whether its configuration says that logs may have segments in remote (tiered) storage.
+    #[must_use]
+    pub fn has_remote_storage(&self) -> bool {
+        let mut settings = self.target.kafka.iter().flat_map(|kafka| &kafka.settings);
+        settings.any(|of| of.key == REMOTE_STORAGE && of.value.eq_ignore_ascii_case("true"))
+    }
+
     /// The name of a listener, or what stands for one.
     fn listener_name(&self, port: &LocalPort) -> Option<String> {
         match port {

@@ -7,18 +7,19 @@
 //! | `log_read` | no TLS, and a topic's log was read by calls before it was written out |
 //! | `file_read` | the same with another file, but not with one that a JVM loads classes from |
 //! | `sendfile_refused` | large writes of no file's data on a listener for which the kernel refused `sendfile` |
+//! | `remote_segments` | large writes of no file's data while a broker's threads that read remote segments ran, as many bytes as came in by connections that it opened and by files that are no log, at most |
 //! | `unknown` | anything else |
 
 use std::collections::BTreeMap;
 
-use agent_ebpf::{Endpoint, SIZE_BUCKETS};
+use agent_ebpf::{Endpoint, PORT_OUTBOUND, SIZE_BUCKETS};
 
 use super::{
     Facts, Flow, LocalPort, Reason,
     files::{Origin, SentByPort},
     listeners::{Path, path},
 };
-use crate::snapshot::{Sent, Snapshot};
+use crate::snapshot::{Sent, Snapshot, Transfer};
 
 /// Writes of at least 2^14 bytes are no headers. Most answers of the protocol are far below, and a TLS record's data are at
 /// most so many bytes (RFC 8446, 5.1).
@@ -43,6 +44,35 @@ pub(crate) struct Seen {
     pub(crate) refused: u64,
     /// Bytes that left by zero copy.
     pub(crate) zero_copy: u64,
+    /// What was seen of remote segments: the whole process's, not the listener's.
+    pub(crate) remote: Remote,
+}
+
+/// What was seen of a process that reads segments from remote (tiered) storage.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Remote {
+    /// Nanoseconds that its threads for that ran; 0 where its configuration does not say that it has remote storage.
+    pub(crate) ran: u64,
+    /// Bytes of files that are no topic's log, read by threads that did not send them: a storage that is a file system, or
+    /// copies on disk of another.
+    pub(crate) from_files: u64,
+    /// Bytes that came in by connections that it opened: a storage somewhere else; followers fetch so, too.
+    pub(crate) from_connections: u64,
+}
+
+impl Remote {
+    const fn since(self, earlier: Self) -> Self {
+        Self {
+            ran: self.ran.saturating_sub(earlier.ran),
+            from_files: self.from_files.saturating_sub(earlier.from_files),
+            from_connections: self.from_connections.saturating_sub(earlier.from_connections),
+        }
+    }
+
+    /// The most that can be of remote segments.
+    const fn most(self) -> u64 {
+        if self.ran > 0 { self.from_files.saturating_add(self.from_connections) } else { 0 }
+    }
 }
 
 impl Seen {
@@ -57,6 +87,7 @@ impl Seen {
             large: self.large.saturating_sub(earlier.large),
             refused: self.refused.saturating_sub(earlier.refused),
             zero_copy: self.zero_copy.saturating_sub(earlier.zero_copy),
+            remote: self.remote.since(earlier.remote),
         }
     }
 
@@ -70,6 +101,8 @@ impl Seen {
         self.large += other.large;
         self.refused += other.refused;
         self.zero_copy += other.zero_copy;
+        // One process's.
+        self.remote = other.remote;
     }
 
     /// Whether what is copied here is encrypted in user space: more than half of it begins with a record's header. The rest
@@ -80,12 +113,13 @@ impl Seen {
 }
 
 /// The reason `code` has this label in every output.
-pub(crate) const REASONS: [&str; 6] = ["tls", "headers", "log_read", "file_read", "sendfile_refused", "unknown"];
+pub(crate) const REASONS: [&str; 7] =
+    ["tls", "headers", "log_read", "file_read", "sendfile_refused", "remote_segments", "unknown"];
 
 /// The parts of the copied bytes by reason, largest first. Their sum is all of them.
 pub(crate) fn reasons(seen: &Seen) -> Vec<Reason> {
     let mut bytes = [0; REASONS.len()];
-    let [tls, headers, log_read, file_read, refused, unknown] = &mut bytes;
+    let [tls, headers, log_read, file_read, refused, remote, unknown] = &mut bytes;
     let rest = seen.copied - seen.tls.min(seen.copied);
     if seen.is_tls() {
         *tls = seen.copied;
@@ -98,7 +132,12 @@ pub(crate) fn reasons(seen: &Seen) -> Vec<Reason> {
         *log_read = of_file.min(seen.of_log);
         *file_read = of_file - *log_read;
         let large = seen.large.min(rest - of_file);
-        *(if seen.refused > 0 { refused } else { unknown }) = large;
+        if seen.refused > 0 {
+            *refused = large;
+        } else {
+            *remote = large.min(seen.remote.most());
+            *unknown = large - *remote;
+        }
         *headers = rest - of_file - large;
     }
     let mut reasons: Vec<_> = REASONS
@@ -134,13 +173,21 @@ fn text(code: &str, seen: &Seen) -> String {
              writes out the mapping.",
             seen.refused
         ),
+        "remote_segments" => format!(
+            "Remote (tiered) segments: the broker's threads that read them (remote-log-reader) ran for {} ms, {} bytes came in \
+             by files that are no topic's log and {} by connections that it opened, to threads that did not send them, and \
+             threads that read no file wrote 16 KiB and more at once, without TLS.",
+            seen.remote.ran / 1_000_000,
+            seen.remote.from_files,
+            seen.remote.from_connections
+        ),
         _ if seen.encrypts => {
             "The configuration says that this listener encrypts, and these writes do not begin with the header of a TLS \
              record."
                 .to_owned()
         }
         _ => "Writes of 16 KiB and more, without TLS, before which their thread read no file: data that another thread made or \
-              read, as a broker's threads for remote (tiered) segments do."
+              read."
             .to_owned(),
     }
 }
@@ -155,6 +202,7 @@ pub(super) fn sentence(reasons: &[Reason], percent: impl Fn(u64, u64) -> String)
             "log_read" => "reads of the log without TLS",
             "file_read" => "reads of other files without TLS",
             "sendfile_refused" => "sendfile refused by the kernel",
+            "remote_segments" => "remote (tiered) segments",
             _ => "what the numbers do not tell",
         };
         if reasons.len() == 1 { what.to_owned() } else { format!("{what} ({} %)", percent(reason.bytes, copied)) }
@@ -170,11 +218,12 @@ pub(super) struct Why {
 }
 
 /// By port, for everything that sent.
-pub(super) fn why(delta: &Snapshot, facts: &Facts, mut sent: SentByPort) -> BTreeMap<LocalPort, Why> {
+pub(super) fn why(delta: &Snapshot, facts: &Facts, mut sent: SentByPort, unsent: u64) -> BTreeMap<LocalPort, Why> {
     let mut all = BTreeMap::new();
+    let remote = remote(delta, unsent);
     for (port, totals) in totals(delta) {
         let of_files = sent.remove(&port).unwrap_or_default();
-        let mut seen = totals.seen;
+        let mut seen = Seen { remote, ..totals.seen };
         seen.encrypts = match port {
             LocalPort::Port(port) => facts.listeners.iter().any(|known| known.port == port && known.encrypts()),
             LocalPort::Entry(_) => false,
@@ -187,6 +236,15 @@ pub(super) fn why(delta: &Snapshot, facts: &Facts, mut sent: SentByPort) -> BTre
         all.insert(port, Why { flows, seen });
     }
     all
+}
+
+fn remote(delta: &Snapshot, unsent: u64) -> Remote {
+    let outbound = |transfer: &&Transfer| transfer.id.source == Endpoint::Socket && transfer.id.port == PORT_OUTBOUND;
+    Remote {
+        ran: delta.cpu.as_ref().map_or(0, |cpu| cpu.remote_readers),
+        from_files: unsent,
+        from_connections: delta.transfers.iter().filter(outbound).map(|transfer| transfer.bytes).sum(),
+    }
 }
 
 #[derive(Default)]
@@ -294,7 +352,7 @@ fn flows(of_files: BTreeMap<Origin, Sent>, egress: &Sent, reasons: &[Reason], pl
         bytes(b).cmp(&bytes(a)).then_with(|| (a.topic.is_none(), &a.topic).cmp(&(b.topic.is_none(), &b.topic)))
     });
     if rest.zero_copy + rest.copied > 0 {
-        let likely = ["tls", "headers", "sendfile_refused", "unknown"];
+        let likely = ["tls", "headers", "sendfile_refused", "remote_segments", "unknown"];
         let reason = reasons.iter().map(|reason| reason.code).find(|code| likely.contains(code));
         flows.push(Flow {
             from: "none",
@@ -311,6 +369,10 @@ fn flows(of_files: BTreeMap<Origin, Sent>, egress: &Sent, reasons: &[Reason], pl
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn remote(ran: u64, from_files: u64, from_connections: u64) -> Remote {
+        Remote { ran, from_files, from_connections }
+    }
 
     fn told(seen: &Seen) -> Vec<(&'static str, u64)> {
         let reasons = reasons(seen);
@@ -335,6 +397,21 @@ mod tests {
             (Seen { of_file: 90, ..none.clone() }, vec![("file_read", 90), ("headers", 10)]),
             (Seen { large: 80, ..none.clone() }, vec![("unknown", 80), ("headers", 20)]),
             (Seen { large: 80, refused: 2, ..none.clone() }, vec![("sendfile_refused", 80), ("headers", 20)]),
+            // What came in bounds what can have been sent of it; without threads that read remote segments it is nothing.
+            (
+                Seen { large: 80, remote: remote(1, 50, 10), ..none.clone() },
+                vec![("remote_segments", 60), ("headers", 20), ("unknown", 20)],
+            ),
+            (
+                Seen { large: 80, remote: remote(1, 0, 500), ..none.clone() },
+                vec![("remote_segments", 80), ("headers", 20)],
+            ),
+            (Seen { large: 80, remote: remote(0, 500, 0), ..none.clone() }, vec![("unknown", 80), ("headers", 20)]),
+            (
+                Seen { large: 80, refused: 1, remote: remote(1, 500, 0), ..none.clone() },
+                vec![("sendfile_refused", 80), ("headers", 20)],
+            ),
+            (Seen { remote: remote(1, 500, 0), ..none.clone() }, vec![("headers", 100)]),
             // A refusal after which nothing large was written explains nothing.
             (Seen { refused: 2, ..none.clone() }, vec![("headers", 100)]),
             (Seen { encrypts: true, ..none }, vec![("unknown", 100)]),

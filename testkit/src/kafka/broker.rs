@@ -15,6 +15,8 @@ use crate::process::Guarded;
 
 /// A broker that gets SIGTERM is given this long to end: it hands its leaderships over and closes its logs.
 const STOP_PATIENCE: Duration = Duration::from_secs(20);
+/// Its folder for segments that left its log directory.
+const REMOTE: &str = "remote";
 /// How often a start is tried again when somebody else took a port in between.
 const ATTEMPTS: u32 = 3;
 
@@ -70,7 +72,11 @@ impl Broker {
         let with_tls = clients.iter().any(|bound| bound.listener.tls);
         let keys = if with_tls { Some(keys::ensure(kafka, &dir)?) } else { None };
 
-        let properties = config::server_properties(&dir, &clients, controller, keys.as_ref(), &options.properties);
+        let mut more = options.properties.clone();
+        if options.remote_storage {
+            more.extend(config::remote_storage(&dir.join(REMOTE), &clients));
+        }
+        let properties = config::server_properties(&dir, &clients, controller, keys.as_ref(), &more);
         let properties = write(dir.join("server.properties"), &properties)?;
         let log4j2 = write(dir.join("log4j2.properties"), &config::log4j2("SYSTEM_OUT"))?;
         write(dir.join("log4j2-client.properties"), &config::log4j2("SYSTEM_ERR"))?;
@@ -127,6 +133,12 @@ impl Broker {
     #[must_use]
     pub fn log_dir(&self) -> PathBuf {
         self.dir.join("data")
+    }
+
+    /// Where [`BrokerOptions::remote_storage`] keeps segments; it may not exist yet.
+    #[must_use]
+    pub fn remote_dir(&self) -> PathBuf {
+        self.dir.join(REMOTE)
     }
 
     /// The certificate of its SSL listeners, as PEM; `None` where it has none.

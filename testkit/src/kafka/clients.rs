@@ -82,8 +82,17 @@ impl<'a> Clients<'a> {
     /// # Errors
     /// What the client said, such as a topic that exists already.
     pub fn create_topic(&self, topic: &str, partitions: u32) -> Result<(), KafkaError> {
-        let listener = self.broker.first_listener();
-        self.job("create", topic, listener, &[("partitions", partitions.into())]).map(drop)
+        self.create_topic_with(topic, partitions, &[])
+    }
+
+    /// The same with settings of the topic.
+    ///
+    /// # Errors
+    /// What the client said.
+    pub fn create_topic_with(&self, topic: &str, partitions: u32, settings: &[(&str, &str)]) -> Result<(), KafkaError> {
+        let partitions = [("partitions".to_owned(), partitions.to_string())];
+        let settings = settings.iter().map(|(key, value)| (format!("set.{key}"), (*value).to_owned()));
+        self.job("create", topic, self.broker.first_listener(), partitions.into_iter().chain(settings)).map(drop)
     }
 
     /// Sends exactly the bytes asked for, to the partitions in turn.
@@ -97,7 +106,8 @@ impl<'a> Clients<'a> {
             ("batch", what.batch_bytes.into()),
             ("linger", what.linger_ms.into()),
         ];
-        self.job("produce", what.topic, what.listener, &numbers)
+        let numbers = numbers.map(|(name, value): (&str, u64)| (name.to_owned(), value.to_string()));
+        self.job("produce", what.topic, what.listener, numbers)
     }
 
     /// Reads every partition from its beginning to the end that it has when this starts.
@@ -105,7 +115,7 @@ impl<'a> Clients<'a> {
     /// # Errors
     /// What the client said.
     pub fn consume(&self, topic: &str, listener: &str) -> Result<Moved, KafkaError> {
-        self.job("consume", topic, listener, &[])
+        self.job("consume", topic, listener, [])
     }
 
     /// Reads one record after the other of a topic's first partition, each far from the one before: a twentieth of it at
@@ -114,7 +124,7 @@ impl<'a> Clients<'a> {
     /// # Errors
     /// What the client said.
     pub fn jump(&self, topic: &str, listener: &str, jumps: u32) -> Result<Moved, KafkaError> {
-        self.job("jump", topic, listener, &[("jumps", jumps.into())])
+        self.job("jump", topic, listener, [("jumps".to_owned(), jumps.to_string())])
     }
 
     /// A consumer that stays: it reads the topic as often as it is told, always through the same connections.
@@ -136,10 +146,16 @@ impl<'a> Clients<'a> {
         reader.answer().map(|_ready| reader)
     }
 
-    fn job(&self, job: &str, topic: &str, listener: &str, numbers: &[(&str, u64)]) -> Result<Moved, KafkaError> {
+    fn job(
+        &self,
+        job: &str,
+        topic: &str,
+        listener: &str,
+        settings: impl IntoIterator<Item = (String, String)>,
+    ) -> Result<Moved, KafkaError> {
         let what = format!("the client that does `{job}` on topic {topic} through {listener}");
         let mut command = self.command(job, topic, listener)?;
-        command.args(numbers.iter().map(|(name, value)| format!("{name}={value}")));
+        command.args(settings.into_iter().map(|(name, value)| format!("{name}={value}")));
         let answer = run::run(&what, command, &|_| ())?;
         let last = answer.lines().last().unwrap_or_default();
         serde_json::from_str(last).map_err(|_| KafkaError::Answer { what, answer: answer.clone() })

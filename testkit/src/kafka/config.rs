@@ -67,6 +67,10 @@ pub struct BrokerOptions {
     pub listeners: Vec<Listener>,
     /// More lines of server.properties; a key said here wins.
     pub properties: Vec<(String, String)>,
+    /// Lets topics have `remote.storage.enable`: their closed segments go into a folder of their own beside the data
+    /// ([`super::Broker::remote_dir`]), at once. Takes [`super::Kafka::with_remote_storage`]. What the broker keeps about
+    /// them goes through its first PLAINTEXT listener.
+    pub remote_storage: bool,
     /// More flags of the JVM, after our own.
     pub jvm_flags: Vec<String>,
     /// How long a start may take.
@@ -79,6 +83,7 @@ impl Default for BrokerOptions {
             dir: None,
             listeners: vec![Listener::plain("PLAINTEXT"), Listener::tls("SSL")],
             properties: Vec::new(),
+            remote_storage: false,
             jvm_flags: Vec::new(),
             start_limit: Duration::from_secs(120),
         }
@@ -90,6 +95,26 @@ impl Default for BrokerOptions {
 pub(super) struct Bound {
     pub(super) listener: Listener,
     pub(super) port: u16,
+}
+
+/// Lines of server.properties for remote storage in a folder. Whether something can be moved or removed is looked at often.
+pub(super) fn remote_storage(dir: &Path, clients: &[Bound]) -> Vec<(String, String)> {
+    let own = clients.iter().find(|bound| !bound.listener.tls).map(|bound| bound.listener.name.clone());
+    let dir = dir.display().to_string();
+    [
+        ("remote.log.storage.system.enable", "true"),
+        ("remote.log.storage.manager.class.name", "org.apache.kafka.server.log.remote.storage.LocalTieredStorage"),
+        ("rsm.config.dir", &dir),
+        ("remote.log.metadata.manager.listener.name", &own.unwrap_or_default()),
+        ("rlmm.config.remote.log.metadata.topic.replication.factor", "1"),
+        ("rlmm.config.remote.log.metadata.topic.num.partitions", "1"),
+        ("remote.log.manager.task.interval.ms", "500"),
+        ("log.retention.check.interval.ms", "500"),
+        ("log.initial.task.delay.ms", "500"),
+        ("log.segment.delete.delay.ms", "100"),
+    ]
+    .map(|(key, value)| (key.to_owned(), value.to_owned()))
+    .to_vec()
 }
 
 /// The text of server.properties.

@@ -37,6 +37,23 @@ const POM: &str = r#"<project xmlns="http://maven.apache.org/POM/4.0.0">
 </project>
 "#;
 
+/// Kafka's own tests' remote storage, a folder: `LocalTieredStorage`, which needs nothing but Kafka's jars.
+const TIERED_POM: &str = r#"<project xmlns="http://maven.apache.org/POM/4.0.0">
+  <modelVersion>4.0.0</modelVersion>
+  <groupId>zctrace.testkit</groupId>
+  <artifactId>kafka-tiered</artifactId>
+  <version>1</version>
+  <packaging>pom</packaging>
+  <dependencies>
+    <dependency>
+      <groupId>org.apache.kafka</groupId><artifactId>kafka-storage</artifactId><version>KAFKA_VERSION</version>
+      <classifier>test</classifier>
+      <exclusions><exclusion><groupId>*</groupId><artifactId>*</artifactId></exclusion></exclusions>
+    </dependency>
+  </dependencies>
+</project>
+"#;
+
 /// What Kafka 3 needs beside: its own classes name those of log4j 1.
 const FOR_KAFKA_3: &str = r#"
     <dependency>
@@ -102,6 +119,22 @@ impl Kafka {
             run::run("compiling the load client", compile, &|_| ()).map(drop)
         })?;
         Ok(Self { java, keytool, class_path, load_classes })
+    }
+
+    /// The same with what [`super::BrokerOptions::remote_storage`] needs: the test jar of Kafka's storage, 0.5 MB. Of
+    /// [`KAFKA_VERSION`] only.
+    ///
+    /// # Errors
+    /// As [`Kafka::install`].
+    pub fn with_remote_storage(mut self, progress: &dyn Fn(&str)) -> Result<Self, KafkaError> {
+        let mvn = tools::MVN.find().ok_or(tools::Missing(vec![tools::MVN]))?;
+        let pom = TIERED_POM.replace("KAFKA_VERSION", KAFKA_VERSION);
+        let jars = cache::ensure(&cache::root()?, &format!("kafka-tiered-{KAFKA_VERSION}"), &pom, |folder| {
+            progress("bringing Kafka's remote storage for tests from Maven Central (0.5 MB)");
+            bring_jars(&mvn, folder, &pom, progress)
+        })?;
+        self.class_path = format!("{}:{}", self.class_path, class_path(&jars.join("jars"))?);
+        Ok(self)
     }
 }
 

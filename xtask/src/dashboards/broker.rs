@@ -143,7 +143,7 @@ fn listeners() -> Vec<Panel> {
             "Why it was copied",
             "Copied bytes a second by reason. tls: encrypted in the broker. headers: and small answers, the rest of \
              every plaintext listener. log_read: logs read by calls without TLS, as for consumers of an old format. \
-             sendfile_refused: the kernel can't send from this file system.",
+             sendfile_refused: the kernel can't send from this file system. remote_segments: read from tiered storage.",
             unit::BYTES_A_SECOND,
         )
         .query(&sum("target, listener, reason", "zctrace_copied_bytes_total", LISTENER), "{{reason}}: {{listener}} of {{target}}")

@@ -69,7 +69,7 @@ metrics! {
     EGRESS: Counter "zctrace_egress_bytes_total" ["target" "listener" "port" "path"]
         "Bytes sent through sockets by path: zero_copy (sendfile, splice), copied (from user memory), undetermined (MSG_ZEROCOPY).";
     COPIED_REASON: Counter "zctrace_copied_bytes_total" ["target" "listener" "port" "reason"]
-        "Copied egress bytes by why they were copied: tls, headers (and small answers), log_read, file_read, sendfile_refused, unknown.";
+        "Copied egress bytes by why they were copied: tls, headers (and small answers), log_read, file_read, sendfile_refused, remote_segments, unknown.";
     FLOW: Counter "zctrace_listener_topic_bytes_total" ["target" "listener" "port" "topic" "path"]
         "Bytes that left through a listener by whose data they were and path: zero_copy, copied, and read (into memory before). Topics (files), (none) and (other) are no topics.";
     LISTENER_CPU: Counter "zctrace_listener_cpu_seconds_total" ["target" "listener" "port" "mode"]

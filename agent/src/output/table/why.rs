@@ -52,6 +52,7 @@ fn meaning(code: &str) -> &'static str {
         "log_read" => "a log was read by calls and sent without TLS, as conversion of old formats does",
         "file_read" => "the same with a file that is no topic's log",
         "sendfile_refused" => "large writes after the kernel refused sendfile",
+        "remote_segments" => "large writes of remote (tiered) segments that other threads read",
         _ => "the numbers do not tell",
     }
 }

@@ -5,7 +5,7 @@ use crate::report::{Egress, Listener, LocalPort, Report, Transfer};
 
 /// Below so many bytes a listener gives no reason for advice.
 const LEAST_BYTES: u64 = 100_000_000;
-/// Data of topics below so many bytes were not converted to any effect.
+/// Data of topics below so many bytes were not converted, or fetched from elsewhere, to any effect.
 const LEAST_CONVERTED: u64 = 1_000_000;
 /// Fetches that carry less than this on average are small: a batch of the producer's default size has 16 KiB.
 const SMALL_SEND: u64 = 16_384;
@@ -15,10 +15,9 @@ const FULL_IN: u64 = 5;
 /// Everything that the way of sending gives reason for.
 #[must_use]
 pub(super) fn advise(report: &Report) -> Vec<Advice> {
-    [encrypted(report), small_sends(report), send_buffer(report), old_formats(report), refused(report)]
-        .into_iter()
-        .flatten()
-        .collect()
+    let sending = [encrypted(report), small_sends(report), send_buffer(report)];
+    let copying = [old_formats(report), refused(report), remote_segments(report)];
+    sending.into_iter().chain(copying).flatten().collect()
 }
 
 /// `SSL :9093`.
@@ -221,6 +220,39 @@ fn refused(report: &Report) -> Option<Advice> {
     })
 }
 
+/// Segments that come from remote storage.
+fn remote_segments(report: &Report) -> Option<Advice> {
+    let with = |listener: &&Listener| bytes_for(listener, "remote_segments") >= LEAST_CONVERTED;
+    let mut evidence: Vec<String> = report
+        .listeners
+        .iter()
+        .filter(with)
+        .map(|listener| {
+            let bytes = megabytes(bytes_for(listener, "remote_segments"));
+            format!("{} sent {bytes} that had to be fetched from remote storage", name(listener))
+        })
+        .collect();
+    if evidence.is_empty() {
+        return None;
+    }
+    let settings = report.target.kafka.iter().flat_map(|kafka| &kafka.settings);
+    evidence.extend(
+        settings
+            .filter(|of| of.key.starts_with("log.local.retention."))
+            .map(|of| format!("its configuration sets {}={}", of.key, of.value)),
+    );
+    Some(Advice {
+        id: "remote_segments_read",
+        text: "Consumers read what is no longer in the log directories: it is fetched from remote (tiered) storage into the \
+               broker's memory and leaves copied. That is what such storage is for, as long as it is the exception."
+            .to_owned(),
+        evidence,
+        remedy: "Where these consumers are always so far behind, keep segments local for longer: local.retention.ms and \
+                 local.retention.bytes of the topics. It takes that much more room in log.dirs."
+            .to_owned(),
+    })
+}
+
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
@@ -306,7 +338,11 @@ mod tests {
 
     #[test]
     fn copies_without_encryption_have_their_own_advice() {
-        for (code, id) in [("log_read", "log_read_without_tls"), ("sendfile_refused", "sendfile_refused")] {
+        for (code, id) in [
+            ("log_read", "log_read_without_tls"),
+            ("sendfile_refused", "sendfile_refused"),
+            ("remote_segments", "remote_segments_read"),
+        ] {
             let advice = advise(&report(vec![listener("PLAINTEXT", 9092, 0, 5_000_000, code)])).remove(0);
             assert_eq!((advice.id, advice.evidence.len()), (id, 1));
         }

@@ -15,7 +15,7 @@ use zctrace::{
     exercise::{Child, KnownPort, Ledger, Plan},
     facts::disk_read_bytes,
     probe::{Capacity, LegChoice, Parts, Probe},
-    snapshot::Snapshot,
+    snapshot::{Fills, Snapshot},
     target::listening_ports,
 };
 
@@ -219,7 +219,10 @@ fn what_is_in_memory_brings_nothing_in() {
     let volume = Volume::new("ext4", 64);
     let watched = watch(Plan::Basic, &volume.path(), Capacity::default(), COUNTED);
     assert_eq!(by_way(&watched.snapshot), BTreeMap::new());
-    assert_eq!(watched.disk_reads, 0);
+    // On a machine that is short of memory the program's own code may have to come in again, by faults.
+    let Fills { faults, others, .. } = watched.snapshot.fills.unwrap();
+    let beside = faults.asked + faults.ahead + others.asked + others.ahead;
+    assert!(watched.disk_reads <= beside, "{} {beside}", watched.disk_reads);
 }
 
 #[test]

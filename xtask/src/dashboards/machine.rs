@@ -12,7 +12,7 @@ pub(super) fn machine() -> Vec<Panel> {
     let host = |kinds: &str| format!("sum by (kind) (zctrace_host_memory_bytes{{{}}})", and(FLEET, kinds));
     let last = |metric: &str| format!("max by (target) ({metric}{{{TARGET}}})");
     let by_kind = |metric: &str| format!("max by (target, kind) ({metric}{{{TARGET}}})");
-    let dir = "target, path, file_system, source, network, raid, rotational, scheduler";
+    let dir = "target, path, file_system, source, options, network, raid, rotational, scheduler";
     vec![
         Panel::lines(
             "Memory of the host",
@@ -74,6 +74,7 @@ pub(super) fn machine() -> Vec<Panel> {
             &[
                 ("file_system", "File system"),
                 ("source", "Source"),
+                ("options", "Mount options"),
                 ("network", "Network"),
                 ("raid", "RAID"),
                 ("rotational", "Rotational"),

@@ -62,6 +62,13 @@ pub(super) fn render(text: &mut Text<'_>, views: &[&View]) {
             log_dir(text, &view.name, dir);
         }
     }
+    text.begin(&metrics::SETTING_INFO);
+    for view in views.iter().filter(|view| machine(view).is_some()) {
+        let kafka = view.report.target.kafka.as_ref();
+        for setting in kafka.map(|kafka| kafka.settings.as_slice()).unwrap_or_default() {
+            text.count(&metrics::SETTING_INFO, &[&view.name, setting.key, &setting.value], 1);
+        }
+    }
 }
 
 fn machine(view: &View) -> Option<&Machine> {
@@ -98,6 +105,7 @@ fn log_dir(text: &mut Text<'_>, target: &str, dir: &LogDir) {
         dir.path.clone(),
         known(&dir.file_system),
         known(&dir.source),
+        known(&dir.mount_options),
         dir.network.map(|network| network.to_string()).unwrap_or_default(),
         raid.unwrap_or_default(),
         rotational,

@@ -157,8 +157,10 @@ metrics! {
     SWAPPED: Gauge "zctrace_swapped_bytes" ["target"]
         "Bytes of the target's own memory that are in swap.";
     LOG_DIR_INFO: Gauge "zctrace_log_dir_info"
-        ["target" "path" "file_system" "source" "network" "raid" "rotational" "scheduler"]
-        "A log directory and what it lies on; rotational and scheduler are of the last device below it. Always 1.";
+        ["target" "path" "file_system" "source" "options" "network" "raid" "rotational" "scheduler"]
+        "A log directory and what it lies on, with the options of its mount; rotational and scheduler are of the last device below it. Always 1.";
+    SETTING_INFO: Gauge "zctrace_broker_setting_info" ["target" "setting" "value"]
+        "A setting of the broker that bears on how it moves bytes, as its configuration sets it. Always 1.";
     LOST_UPDATES: Counter "zctrace_lost_updates_total" ["target"]
         "Updates that found a map full. Their bytes are in the totals, as (other).";
     OTHER_BYTES: Counter "zctrace_other_bytes_total" ["target"]

@@ -58,12 +58,14 @@ fn with_order(snapshot: &Snapshot) -> Snapshot {
 }
 
 fn view(name: &str, snapshot: &Snapshot) -> View {
-    let facts = report::Facts {
+    let mut facts = report::Facts {
         disk_read_bytes: Some(200_704),
         residency: Some(std::sync::Arc::new(crate::output::sample::residency())),
         machine: Some(crate::output::sample::machine()),
         ..report::tests::facts()
     };
+    let setting = report::Setting { key: "num.network.threads", value: "8".to_owned() };
+    facts.target.kafka.iter_mut().for_each(|kafka| kafka.settings.push(setting.clone()));
     let snapshot = with_order(&with_durations(&with_fills(snapshot)));
     let window =
         Window { start: "2026-11-23T21:49:16.325Z".to_owned(), seconds: 10.5, ended_by: EndedBy::StillRunning };

@@ -9,10 +9,16 @@ use super::{
 use crate::dashboards::all;
 
 /// Metrics that no dashboard shows, and why.
-const NOT_FOR_DASHBOARDS: [(&str, &str); 1] = [(
-    "zctrace_log_residency_timestamp_seconds",
-    "logs fall out of memory by the hour: a look some minutes ago is as good as one now",
-)];
+const NOT_FOR_DASHBOARDS: [(&str, &str); 2] = [
+    (
+        "zctrace_log_residency_timestamp_seconds",
+        "logs fall out of memory by the hour: a look some minutes ago is as good as one now",
+    ),
+    (
+        "zctrace_broker_setting_info",
+        "settings change when a broker restarts: they are looked up and compared between brokers, not watched",
+    ),
+];
 
 /// Labels that Prometheus adds, or the shipped scrape job.
 const OF_PROMETHEUS: [&str; 4] = ["job", "instance", "host", "le"];

@@ -21,7 +21,9 @@ use tokio::net::TcpListener;
 use zctrace::{
     error::Error,
     fleet::{Fleet, Limits, TopicPolicy, View},
-    probe::{Capacity, LegChoice, Probe},
+    machine::{self, Sources},
+    probe::{Capacity, LegChoice, Parts, Probe},
+    residency::Scanner,
     serve::{
         Pages, Stats,
         web::{self, WebHandle, WebStats},
@@ -94,9 +96,15 @@ fn main() -> Result<(), Error> {
         return Err(Error::Usage("usage: scrape_cost PID ROUNDS".to_owned()));
     };
     let topics = TopicPolicy { limit: 100_000, ..TopicPolicy::default() };
-    let probe = Probe::attach(LegChoice::Auto, Capacity::default())?;
+    // What `zctrace serve` counts unless it is told otherwise.
+    let parts = Parts { page_cache: true, order: true, ..Parts::default() };
+    let probe = Probe::attach_with(LegChoice::Auto, Capacity::default(), parts)?;
+    if let Some(missing) = probe.missing().first() {
+        return Err(Error::Other(missing.clone()));
+    }
     let mut fleet = Fleet::new(probe, "/proc".into(), Limits { topics, ..Limits::default() });
     fleet.admit("kafka-1", &target::inspect(Path::new("/proc"), pid)?)?;
+    look(&mut fleet)?;
     let pages = Arc::new(Pages {
         fleet: Arc::new(Mutex::new(fleet)),
         stats: Arc::new(Stats::default()),
@@ -145,6 +153,18 @@ fn main() -> Result<(), Error> {
         "processors": processors,
     });
     println!("{result}");
+    Ok(())
+}
+
+/// Looks at what the targets run on, and how much of their logs is in memory, as the service does.
+fn look(fleet: &mut Fleet) -> Result<(), Error> {
+    let (proc, sources) = (Path::new("/proc"), Sources::new(Path::new("/proc")));
+    for (name, life, subject) in fleet.subjects() {
+        let scanner = Scanner::new(proc, subject.pid, &machine::log_dirs(&sources, &subject));
+        let scanner = scanner.map_err(|error| Error::Other(format!("the logs can't be seen: {error}")))?;
+        fleet.note_residency(&name, life, scanner.finish(Duration::from_secs(60)));
+        fleet.note_machine(&name, life, machine::look(&sources, &subject));
+    }
     Ok(())
 }
 
@@ -235,7 +255,7 @@ fn as_metric_families<'a>(views: impl Iterator<Item = &'a View>) -> usize {
     };
     let mut metrics = Vec::new();
     for view in views {
-        for topic in &view.topics {
+        for topic in view.topics() {
             let partition = topic.partition.map(|partition| partition.to_string()).unwrap_or_default();
             for (path, bytes) in [
                 ("zero_copy_read", topic.zero_copy_read_bytes),

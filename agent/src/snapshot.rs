@@ -364,11 +364,11 @@ impl Snapshot {
             counters: self.counters.clone(),
             refused: self.refused.clone(),
             cpu: self.cpu.clone(),
-            fills: self.fills.clone(),
+            fills: self.fills.as_ref().map(Fills::without_files),
             durations: self.durations.clone(),
             clients: self.clients.clone(),
             unsent_read: self.unsent_read,
-            order: self.order.clone(),
+            order: self.order.as_ref().map(Order::without_logs),
             syncs: self.syncs.clone(),
             ..Self::default()
         }

@@ -5,13 +5,14 @@ mod listeners;
 mod values;
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::{BTreeMap, BTreeSet, HashMap},
     sync::Arc,
 };
 
 use agent_ebpf::CLIENT_PATHS;
 use regex::Regex;
 use values::COUNTS;
+pub(crate) use values::TopicSeries;
 pub use values::{ClientSeries, FlowBytes, TopicBytes, TopicTook};
 
 use super::window::Key;
@@ -41,24 +42,40 @@ impl<K: Ord + Clone> Admission<K> {
     }
 }
 
-/// What has or had no series of its own, each once.
-#[derive(Clone, Debug)]
-struct Folded<K: Ord>(BTreeSet<K>);
+/// Topic-partitions, or topics, each once: a broker has a hundred thousand of the former, which share the latter's names.
+#[derive(Clone, Debug, Default)]
+struct Topics {
+    count: usize,
+    /// Partitions in their order; `None` stands for the topic.
+    partitions: HashMap<Arc<str>, Vec<Option<u32>>>,
+}
 
-/// So many are known by name; what comes beyond is folded, but not counted.
-const MOST_FOLDED: usize = 100_000;
-
-impl<K: Ord> Folded<K> {
-    fn note(&mut self, key: K) {
-        if self.0.len() < MOST_FOLDED {
-            self.0.insert(key);
-        }
+impl Topics {
+    fn contains(&self, (topic, partition): &TopicKey) -> bool {
+        self.partitions.get(topic).is_some_and(|all| all.binary_search(partition).is_ok())
     }
 
-    fn count(&self) -> u64 {
-        u64::try_from(self.0.len()).unwrap_or(u64::MAX)
+    /// Takes one in, unless there are so many.
+    fn insert(&mut self, (topic, partition): &TopicKey, limit: usize) -> bool {
+        if self.count >= limit {
+            return false;
+        }
+        let all = self.partitions.entry(Arc::clone(topic)).or_default();
+        if let Err(place) = all.binary_search(partition) {
+            all.insert(place, *partition);
+            self.count += 1;
+        }
+        true
+    }
+
+    /// The same, unless it is there.
+    fn admits(&mut self, key: &TopicKey, limit: usize) -> bool {
+        self.contains(key) || self.insert(key, limit)
     }
 }
+
+/// So many without series of their own are known by name; what comes beyond is folded, but not counted.
+const MOST_FOLDED: usize = 100_000;
 
 /// Which topics have series of their own.
 #[derive(Clone, Debug)]
@@ -87,11 +104,12 @@ const NONE: &str = "(none)";
 /// What one target has series for.
 #[derive(Clone, Debug)]
 pub(super) struct Series {
-    topics: Admission<TopicKey>,
-    folded_topics: Folded<(Arc<str>, u32)>,
+    topics: Topics,
+    /// Topic-partitions that have or had none.
+    folded_topics: Topics,
     listeners: Admission<LocalPort>,
     /// Those that have no series get none later: see [`Series::change`].
-    folded_listeners: Folded<u16>,
+    folded_listeners: BTreeSet<u16>,
     flows: Admission<(Arc<Key>, Arc<str>)>,
     took: Admission<Arc<str>>,
     clients: Admission<(Key, String)>,
@@ -106,10 +124,10 @@ type TopicKey = (Arc<str>, Option<u32>);
 impl Series {
     pub(super) fn new(policy: TopicPolicy, listeners: usize, clients: usize) -> Self {
         Self {
-            topics: Admission::new(policy.limit),
-            folded_topics: Folded(BTreeSet::new()),
+            topics: Topics::default(),
+            folded_topics: Topics::default(),
             listeners: Admission::new(listeners),
-            folded_listeners: Folded(BTreeSet::new()),
+            folded_listeners: BTreeSet::new(),
             flows: Admission::new(policy.limit),
             took: Admission::new(policy.limit),
             clients: Admission::new(clients),
@@ -124,16 +142,16 @@ impl Series {
     /// of each it would have to be known what it was at that moment: topics are worth that, since their limit is met by
     /// ordinary brokers, and the listeners' is not.
     pub(super) fn change(&mut self, policy: TopicPolicy, listeners: usize, report: &Report) {
-        let before = self.split(report, &mut Vec::new()).bytes();
-        let had = std::mem::replace(&mut self.topics, Admission::new(policy.limit)).admitted;
+        let before = self.split(report, &mut TopicSeries::default()).bytes();
+        let had = std::mem::take(&mut self.topics);
         self.policy = policy;
         for topic in &report.topics {
             let key = self.key(topic);
             if had.contains(&key) && self.wants(&topic.topic) {
-                self.topics.admits(&key);
+                self.topics.admits(&key, self.policy.limit);
             }
         }
-        let after = self.split(report, &mut Vec::new()).bytes();
+        let after = self.split(report, &mut TopicSeries::default()).bytes();
         for (offset, (before, after)) in self.offset.iter_mut().zip(before.into_iter().zip(after)) {
             *offset = offset.wrapping_add(before.wrapping_sub(after));
         }
@@ -146,34 +164,41 @@ impl Series {
 
     /// Topics as they have series, into `series`, whose memory is used again. Returns how many partitions have been folded
     /// into [`OTHER`] so far.
-    pub(super) fn topics(&mut self, report: &Report, series: &mut Vec<TopicBytes>) -> u64 {
+    pub(super) fn topics(&mut self, report: &Report, series: &mut TopicSeries) -> u64 {
         let other = self.split(report, series);
-        let folded = self.folded_topics.count();
+        let folded = self.folded_topics.count;
         if folded > 0 {
-            series.push(other);
+            series.sums.push(other);
         }
-        folded
+        u64::try_from(folded).unwrap_or(u64::MAX)
     }
 
-    fn split(&mut self, report: &Report, series: &mut Vec<TopicBytes>) -> TopicBytes {
-        series.clear();
-        series.reserve_exact(report.topics.len());
+    fn split(&mut self, report: &Report, series: &mut TopicSeries) -> TopicBytes {
+        series.own.clear();
+        series.sums.clear();
         let mut other = TopicBytes::named(OTHER.into(), None);
-        for topic in &report.topics {
+        for (place, topic) in (0u32..).zip(&report.topics) {
             let key = self.key(topic);
-            if self.wants(&topic.topic) && self.topics.admits(&key) {
-                let mut bytes = TopicBytes::named(key.0, key.1);
-                bytes.add(topic);
-                series.push(bytes);
-            } else {
+            if !(self.wants(&topic.topic) && self.topics.admits(&key, self.policy.limit)) {
                 other.add(topic);
-                self.folded_topics.note((key.0, topic.partition));
+                self.folded_topics.admits(&(key.0, Some(topic.partition)), MOST_FOLDED);
+            } else if self.policy.aggregate {
+                let mut bytes = TopicBytes::named(key.0, None);
+                bytes.add(topic);
+                series.sums.push(bytes);
+            } else {
+                if series.own.is_empty() {
+                    series.own.reserve_exact(report.topics.len());
+                }
+                series.own.push(place);
             }
         }
-        series.sort_unstable_by(|a, b| (&a.topic, a.partition).cmp(&(&b.topic, b.partition)));
+        let name = |place: &u32| report.topics.get(*place as usize).map(|topic| (&topic.topic, topic.partition));
+        series.own.sort_unstable_by(|a, b| name(a).cmp(&name(b)));
         // One series for the partitions of a topic that are summed up.
-        series.dedup_by(|next, sum| {
-            let is_same = (&next.topic, next.partition) == (&sum.topic, sum.partition);
+        series.sums.sort_unstable_by(|a, b| a.topic.cmp(&b.topic));
+        series.sums.dedup_by(|next, sum| {
+            let is_same = next.topic == sum.topic;
             if is_same {
                 sum.merge(next);
             }

@@ -3,7 +3,10 @@
 
 use agent_ebpf::{Endpoint, FileBytes, InodeKey, SIZE_BUCKETS, Syscall};
 
-use super::{TopicPolicy, View, admission::Series};
+use super::{
+    TopicPolicy, View,
+    admission::{Series, TopicSeries},
+};
 use crate::{
     output::{self, Style, prometheus},
     report::{self, Attach, EndedBy, Facts, KnownListener, OTHER, Report, Window},
@@ -76,7 +79,7 @@ fn report() -> Report {
 fn exposition(topics: usize, listeners: usize) -> String {
     let mut report = report();
     let mut series = Series::new(TopicPolicy { limit: topics, ..TopicPolicy::default() }, listeners, 0);
-    let mut shown = Vec::new();
+    let mut shown = TopicSeries::default();
     let folded_topics = series.topics(&report, &mut shown);
     let folded_listeners = series.fold_listeners(&mut report);
     let lately = report.listeners.iter().map(|l| ((l.port, l.name.clone()), l.egress)).collect();
@@ -85,7 +88,7 @@ fn exposition(topics: usize, listeners: usize) -> String {
         running: true,
         processes: 1,
         report,
-        topics: shown,
+        series: shown,
         folded_topics,
         folded_listeners,
         flows: Vec::new(),

@@ -3,7 +3,7 @@
 use std::time::{Instant, SystemTime};
 
 use super::{
-    admission::{ClientSeries, FlowBytes, Series, TopicBytes, TopicTook},
+    admission::{ClientSeries, FlowBytes, Series, TopicBytes, TopicSeries, TopicTook},
     reasons::Reasons,
     window::{Key, Lately},
 };
@@ -26,8 +26,8 @@ pub struct View {
     pub processes: u64,
     /// Everything since it is watched.
     pub report: Report,
-    /// Its topics, as they have series.
-    pub topics: Vec<TopicBytes>,
+    /// Which topics have series: see [`Self::topics`].
+    pub(crate) series: TopicSeries,
     /// Topic-partitions that have or had no series of their own.
     pub folded_topics: u64,
     /// Listeners that have none.
@@ -42,6 +42,19 @@ pub struct View {
     pub lately: Vec<(Key, report::Egress)>,
     /// Where its process runs, or ran.
     pub surroundings: Surroundings,
+}
+
+impl View {
+    /// Its topics, as they have series.
+    pub fn topics(&self) -> impl Iterator<Item = TopicBytes> {
+        self.series.of(&self.report)
+    }
+
+    /// Topics that have series.
+    #[must_use]
+    pub const fn topic_count(&self) -> usize {
+        self.series.len()
+    }
 }
 
 /// A process of a target, told from every other that has been or will be watched.
@@ -107,7 +120,7 @@ impl Member {
 
     pub(super) fn look(&mut self, name: &str, attach: Attach, now: Instant) {
         let (before, mut series, mut flows) = match self.view.take() {
-            Some(view) => (view.report.topics, view.topics, view.flows),
+            Some(view) => (view.report.topics, view.series, view.flows),
             None => Default::default(),
         };
         let parts = [&self.present, &self.past];
@@ -126,7 +139,7 @@ impl Member {
             running: self.life.is_some(),
             processes: self.processes,
             report,
-            topics: series,
+            series,
             folded_topics,
             folded_listeners,
             flows,

@@ -16,6 +16,8 @@ use std::{
     time::{Duration, Instant, SystemTime},
 };
 
+#[cfg(test)]
+pub(crate) use admission::TopicSeries;
 pub use admission::{ClientSeries, FlowBytes, TopicBytes, TopicPolicy, TopicTook};
 pub use member::{Life, View};
 pub use window::Key;

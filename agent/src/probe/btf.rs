@@ -3,9 +3,14 @@
 //! Only the few dozen types that the program needs are ever looked at. A parser that makes objects of all hundred thousand
 //! takes 0.2 s and 60 MB, most of the time and memory that attaching takes; this one takes a few milliseconds.
 
-use std::{cell::RefCell, collections::HashMap};
+use std::{
+    collections::HashMap,
+    sync::{Mutex, PoisonError},
+};
 
 use memchr::memmem;
+
+use super::mapped::Bytes;
 
 pub(super) const MAGIC: u16 = 0xeb9f;
 const HEADER: usize = 24;
@@ -57,14 +62,14 @@ const ENUM64: u8 = 19;
 
 /// The types of a kernel.
 pub(super) struct Btf {
-    bytes: Vec<u8>,
+    bytes: Bytes,
     /// Where in `bytes` each type begins; the first one has the number 1.
     types: Vec<usize>,
     /// The word for each type's name, side by side: to look for one among a hundred thousand.
     names: Vec<u32>,
     strings: std::ops::Range<usize>,
     /// What was looked for.
-    known: RefCell<HashMap<(String, Kind), Option<u32>>>,
+    known: Mutex<HashMap<(String, Kind), Option<u32>>>,
 }
 
 /// A type, taken apart.
@@ -80,22 +85,17 @@ struct Type {
 
 impl Btf {
     /// Finds where each type is. The error says what is wrong.
-    pub(super) fn parse(bytes: &[u8]) -> Result<Self, &'static str> {
-        let mut btf = Self {
-            bytes: bytes.to_vec(),
-            types: Vec::new(),
-            names: Vec::new(),
-            strings: 0..0,
-            known: RefCell::default(),
-        };
+    pub(super) fn parse(bytes: impl Into<Bytes>) -> Result<Self, &'static str> {
+        let mut btf =
+            Self { bytes: bytes.into(), types: Vec::new(), names: Vec::new(), strings: 0..0, known: Mutex::default() };
         let word = |at| btf.word(at).ok_or("it is too short for a header");
-        if bytes.get(..2) != Some(&MAGIC.to_le_bytes()) {
+        if btf.bytes.get(..2) != Some(&MAGIC.to_le_bytes()) {
             return Err("it does not begin as type information does");
         }
         let lies = |from: u32, length: u32| -> Option<std::ops::Range<usize>> {
             let from = usize::try_from(word(4).ok()?).ok()?.checked_add(usize::try_from(from).ok()?)?;
             let range = from..from.checked_add(usize::try_from(length).ok()?)?;
-            (range.start >= HEADER && range.end <= bytes.len()).then_some(range)
+            (range.start >= HEADER && range.end <= btf.bytes.len()).then_some(range)
         };
         let types = lies(word(8)?, word(12)?).ok_or("it ends before its types do")?;
         let strings = lies(word(16)?, word(20)?).ok_or("it ends before its strings do")?;
@@ -135,7 +135,8 @@ impl Btf {
 
     /// The number of the type of this kind and name.
     pub(super) fn id(&self, name: &str, kind: Kind) -> Option<u32> {
-        *self.known.borrow_mut().entry((name.to_owned(), kind)).or_insert_with(|| self.find(name, kind))
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        *known.entry((name.to_owned(), kind)).or_insert_with(|| self.find(name, kind))
     }
 
     fn find(&self, name: &str, kind: Kind) -> Option<u32> {
@@ -266,7 +267,7 @@ mod tests {
 
     #[test]
     fn members_are_found_through_nameless_and_qualified_types() {
-        let btf = Btf::parse(&sample()).unwrap();
+        let btf = Btf::parse(sample()).unwrap();
         assert_eq!(btf.offset("outer", "plain"), Some(0));
         assert_eq!(btf.offset("outer", "inner"), Some(4));
         assert_eq!(btf.offset("outer", "field.deep"), Some(8));
@@ -278,7 +279,7 @@ mod tests {
 
     #[test]
     fn a_name_is_of_a_kind() {
-        let btf = Btf::parse(&sample()).unwrap();
+        let btf = Btf::parse(sample()).unwrap();
         assert_eq!(btf.id("outer", Kind::Struct), Some(5));
         assert_eq!(btf.id("outer", Kind::Func), Some(6));
         assert_eq!(btf.id("outer", Kind::Typedef), None);
@@ -294,7 +295,7 @@ mod tests {
         for at in 0..whole.len() {
             let mut bytes = whole.clone();
             bytes[at] ^= 0xff;
-            if let Ok(btf) = Btf::parse(&bytes) {
+            if let Ok(btf) = Btf::parse(bytes) {
                 let _ = (btf.offset("outer", "inner"), btf.offset("outer", "field.deep"), btf.size("other"));
             }
         }

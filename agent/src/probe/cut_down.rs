@@ -4,7 +4,7 @@
 use aya::{Btf, Endianness};
 
 use super::{
-    Layout, ProbeError, VMLINUX, attach,
+    Layout, attach,
     btf::{Kind, MAGIC},
     error::chain,
 };
@@ -15,10 +15,9 @@ const FORWARD: u32 = 7 << 24;
 /// The types that programs are hooked by, as far as the kernel has them.
 ///
 /// # Errors
-/// [`ProbeError::NoBtf`] where aya does not understand it.
-pub(super) fn types(layout: &Layout) -> Result<Btf, ProbeError> {
-    Btf::parse(&encode(named(layout)), Endianness::default())
-        .map_err(|error| ProbeError::NoBtf { path: VMLINUX.to_owned(), reason: chain(&error) })
+/// Why aya does not understand it.
+pub(super) fn types(layout: &Layout) -> Result<Btf, String> {
+    Btf::parse(&encode(named(layout)), Endianness::default()).map_err(|error| chain(&error))
 }
 
 fn named(layout: &Layout) -> Vec<(u32, String, Kind)> {

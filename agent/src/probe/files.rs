@@ -1,7 +1,7 @@
 //! Files and directories, read into what was read before: from one scrape to the next ten thousand of them change their
 //! counts, but hardly ever their names. What is there already takes no memory again.
 
-use std::sync::Arc;
+use std::{collections::HashSet, sync::Arc};
 
 use agent_ebpf::{
     Directory as DirectoryValue, FileBytes, FileCounts, FileKey, FilePath, FileValue, InodeKey, PORT_NONE,
@@ -27,12 +27,12 @@ pub(super) fn log(value: &FileValue) -> Option<InodeKey> {
 /// What is kept between two readings beside the snapshots themselves.
 #[derive(Debug, Default)]
 pub(super) struct Known {
-    /// Directories of all targets, by inode.
-    directories: Vec<Directory>,
     /// Whose counts lie at each place of `FILE_COUNTS`.
     owners: Vec<Option<Owner>>,
-    /// Directories of one target's files.
-    used: Vec<InodeKey>,
+    /// Which files there are has changed since their directories were last looked for, or not all of these were found.
+    changed: bool,
+    /// Directories in which the targets' files lie, in their order: slot of the target, and place in its snapshot.
+    wanted: Vec<(InodeKey, u16, u32)>,
 }
 
 impl Known {
@@ -67,6 +67,7 @@ pub(super) fn files(ebpf: &Ebpf, lives: &mut [(u16, &mut Snapshot)], known: &mut
     }
     let (mut entries, mut fresh, mut present) = owners(ebpf, lives, &mut known.owners)?;
     if !fresh.is_empty() || present.iter().flatten().any(|present| !present) {
+        known.changed = true;
         change(lives, fresh, &present);
         // Places of files have changed. What comes now is left for the next time.
         (entries, fresh, present) = owners(ebpf, lives, &mut known.owners)?;
@@ -176,38 +177,65 @@ pub(super) fn directories(
     lives: &mut [(u16, &mut Snapshot)],
     known: &mut Known,
 ) -> Result<u32, ProbeError> {
-    let all = &mut known.directories;
-    let mut present = vec![false; all.len()];
-    let mut fresh = Vec::new();
+    if std::mem::take(&mut known.changed) || known.wanted.len() != directories_of(lives) {
+        want(lives, &mut known.wanted);
+    }
+    let wanted = &known.wanted;
+    let mut present = vec![false; wanted.len()];
     let mut entries = 0;
     for_each(ebpf, "DIRECTORIES", |inode: &InodeKey, values: &[DirectoryValue]| {
         entries += 1;
-        let name = text(&values[0].name);
-        let place = all.binary_search_by_key(inode, |directory| directory.inode);
-        let same = place.ok().filter(|place| *all[*place].name == *name && all[*place].parent == values[0].parent);
-        match same {
-            Some(place) => present[place] = true,
-            None => fresh.push(Directory { inode: *inode, parent: values[0].parent, name: name.into() }),
+        let first = wanted.partition_point(|(wanted, ..)| wanted < inode);
+        let mut new_name: Option<Arc<str>> = None;
+        for (place, (_, target, directory)) in (first..).zip(&wanted[first..]).take_while(|(_, (of, ..))| of == inode) {
+            present[place] = true;
+            let life = lives.iter_mut().find(|(slot, _)| slot == target);
+            let directory = life.and_then(|(_, snapshot)| snapshot.directories.get_mut(*directory as usize));
+            let Some(directory) = directory else { continue };
+            let name = text(&values[0].name);
+            directory.parent = values[0].parent;
+            if *directory.name != *name {
+                directory.name = Arc::clone(new_name.get_or_insert_with(|| name.into()));
+            }
         }
     })?;
-    let mut still = present.into_iter();
-    all.retain(|_| still.next().unwrap_or(true));
-    if !fresh.is_empty() {
-        all.reserve_exact(fresh.len());
-        all.append(&mut fresh);
-        all.sort_unstable_by_key(|directory| directory.inode);
-    }
-    for (_, snapshot) in lives {
-        let used = &mut known.used;
-        used.clear();
-        used.extend(snapshot.files.iter().map(|file| file.directory));
-        used.sort_unstable();
-        used.dedup();
-        snapshot.directories.clear();
-        snapshot.directories.reserve_exact(used.len());
-        let directory =
-            |inode| all.binary_search_by_key(inode, |directory| directory.inode).ok().map(|place| &all[place]);
-        snapshot.directories.extend(used.iter().filter_map(directory).cloned());
+    if present.contains(&false) {
+        let lost =
+            wanted.iter().zip(present).filter(|(_, present)| !present).map(|((_, target, place), _)| (*target, *place));
+        let lost: HashSet<(u16, u32)> = lost.collect();
+        for (slot, snapshot) in lives {
+            let mut place = 0u32..;
+            snapshot.directories.retain(|_| !place.next().is_some_and(|place| lost.contains(&(*slot, place))));
+        }
+        known.changed = true;
     }
     Ok(entries)
+}
+
+fn directories_of(lives: &[(u16, &mut Snapshot)]) -> usize {
+    lives.iter().map(|(_, snapshot)| snapshot.directories.len()).sum()
+}
+
+/// Has each snapshot hold the directories in which its files lie, those that it did not have without a name, and lists them.
+fn want(lives: &mut [(u16, &mut Snapshot)], wanted: &mut Vec<(InodeKey, u16, u32)>) {
+    let nameless: Arc<str> = "".into();
+    for (_, snapshot) in &mut *lives {
+        let mut used: Vec<InodeKey> = snapshot.files.iter().map(|file| file.directory).collect();
+        used.sort_unstable();
+        used.dedup();
+        let directories = &mut snapshot.directories;
+        directories.retain(|directory| used.binary_search(&directory.inode).is_ok());
+        let known = directories.len();
+        used.retain(|inode| directories[..known].binary_search_by_key(inode, |directory| directory.inode).is_err());
+        directories.reserve_exact(used.len());
+        let fresh = |inode| Directory { inode, parent: InodeKey::default(), name: Arc::clone(&nameless) };
+        directories.extend(used.into_iter().map(fresh));
+        directories.sort_unstable_by_key(|directory| directory.inode);
+    }
+    wanted.clear();
+    wanted.reserve_exact(directories_of(lives));
+    for (slot, snapshot) in lives {
+        wanted.extend((0u32..).zip(&snapshot.directories).map(|(place, directory)| (directory.inode, *slot, place)));
+    }
+    wanted.sort_unstable();
 }

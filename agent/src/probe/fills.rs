@@ -15,7 +15,7 @@ use super::{
     load::{map_mut, program_mut},
     verify::{Hook, Wanted},
 };
-use crate::snapshot::{FileFill, Fills};
+use crate::snapshot::{FileFill, Fills, Snapshot};
 
 /// The kernel's tracepoint (include/trace/events/filemap.h).
 const TRACEPOINT: &str = "mm_filemap_add_to_page_cache";
@@ -45,20 +45,33 @@ pub(super) fn attach(ebpf: &mut Ebpf) -> Result<(), ProbeError> {
     Ok(())
 }
 
-/// Everything that was counted of some targets, in their order.
-pub(super) fn read(ebpf: &Ebpf, slots: &[u16]) -> Result<Vec<Fills>, ProbeError> {
-    let mut read = vec![Fills::default(); slots.len()];
+/// Reads everything that was counted of some targets into their snapshots, whose memory is used again.
+pub(super) fn read(ebpf: &Ebpf, lives: &mut [(u16, &mut Snapshot)]) -> Result<(), ProbeError> {
+    for (_, snapshot) in &mut *lives {
+        let fills = snapshot.fills.get_or_insert_default();
+        fills.files.clear();
+        *fills = Fills { files: std::mem::take(&mut fills.files), ..Fills::default() };
+    }
     for_each(ebpf, FILLS, |key: &FillKey, values: &[Fill]| {
-        let target = slots.iter().position(|slot| *slot == key.target).and_then(|place| read.get_mut(place));
-        if let Some((target, fill)) = target.zip(file_fill(key, values[0])) {
-            target.files.push(fill);
+        let target = lives.iter_mut().find(|(slot, _)| *slot == key.target);
+        let fills = target.and_then(|(_, snapshot)| snapshot.fills.as_mut());
+        if let Some((fills, fill)) = fills.zip(file_fill(key, values[0])) {
+            fills.files.push(fill);
         }
     })?;
-    for (slot, fills) in slots.iter().zip(&mut read) {
+    for (slot, snapshot) in lives {
+        let Some(fills) = &mut snapshot.fills else { continue };
         fills.files.sort_unstable_by_key(|of| (of.inode, of.way, of.port));
         others(ebpf, *slot, fills)?;
     }
-    Ok(read)
+    Ok(())
+}
+
+/// What came in of the files of a target.
+fn of_files(ebpf: &Ebpf, slot: u16) -> Result<Vec<FileFill>, ProbeError> {
+    let mut snapshot = Snapshot::default();
+    read(ebpf, &mut [(slot, &mut snapshot)])?;
+    Ok(snapshot.fills.unwrap_or_default().files)
 }
 
 fn file_fill(key: &FillKey, fill: Fill) -> Option<FileFill> {
@@ -83,15 +96,14 @@ fn others(ebpf: &Ebpf, slot: u16, fills: &mut Fills) -> Result<(), ProbeError> {
 
 /// Takes what came in of these files out of its map: they leave the table of files.
 pub(super) fn take(ebpf: &mut Ebpf, slot: u16, inodes: &BTreeSet<InodeKey>) -> Result<Vec<FileFill>, ProbeError> {
-    let of_files = read(ebpf, &[slot])?.pop().unwrap_or_default().files;
-    let taken: Vec<FileFill> = of_files.into_iter().filter(|of| inodes.contains(&of.inode)).collect();
+    let taken: Vec<FileFill> = of_files(ebpf, slot)?.into_iter().filter(|of| inodes.contains(&of.inode)).collect();
     remove(ebpf, slot, &taken)?;
     Ok(taken)
 }
 
 /// Forgets what was counted for a target that is let go.
 pub(super) fn clear(ebpf: &mut Ebpf, slot: u16) -> Result<(), ProbeError> {
-    let all = read(ebpf, &[slot])?.pop().unwrap_or_default().files;
+    let all = of_files(ebpf, slot)?;
     remove(ebpf, slot, &all)?;
     let mut other: Array<_, Fill> = map_mut(ebpf, OTHER)?;
     let first = fill_index(u32::from(slot), FillWay::ZeroCopy);

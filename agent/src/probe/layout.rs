@@ -1,10 +1,13 @@
 //! Where the running kernel keeps what the program reads, from the kernel's own BTF.
 
+use std::{io, path::Path};
+
 use agent_ebpf::{ClientOffsets, FillOffsets, Offsets, OrderOffsets};
 
 use super::{
     btf::{Btf, Kind},
     error::ProbeError,
+    mapped::Bytes,
 };
 
 /// BTF of the running kernel.
@@ -16,11 +19,24 @@ pub struct Layout {
 }
 
 impl Layout {
+    /// Of the running kernel.
+    ///
+    /// # Errors
+    /// [`ProbeError::NoBtf`] if there are none.
+    pub(super) fn of_this_machine() -> Result<Self, ProbeError> {
+        let no_btf = |error: io::Error| ProbeError::NoBtf { path: VMLINUX.to_owned(), reason: error.to_string() };
+        Self::new(Bytes::of(Path::new(VMLINUX)).map_err(no_btf)?)
+    }
+
     /// Reads BTF as it lies in [`VMLINUX`].
     ///
     /// # Errors
     /// [`ProbeError::NoBtf`] if it is none.
     pub fn parse(btf: &[u8]) -> Result<Self, ProbeError> {
+        Self::new(btf)
+    }
+
+    fn new(btf: impl Into<Bytes>) -> Result<Self, ProbeError> {
         let no_btf = |reason: &str| ProbeError::NoBtf { path: VMLINUX.to_owned(), reason: reason.to_owned() };
         Ok(Self { types: Btf::parse(btf).map_err(no_btf)? })
     }

@@ -1,6 +1,6 @@
 //! From the object to programs in the kernel.
 
-use std::{fs, io, thread};
+use std::{io, sync::OnceLock, thread};
 
 use agent_ebpf::{
     CLIENT_LISTENERS, COUNTERS, ClientOffsets, FILL_WAYS, Features, FillOffsets, LISTENER_WORDS, Offsets, OrderOffsets,
@@ -42,20 +42,23 @@ const LOG_LINES: usize = 15;
 /// Everything about the kernel that loading takes.
 struct Kernel {
     layout: Layout,
-    /// The types that programs are hooked by.
-    types: Btf,
+    /// See [`Self::types`].
+    types: OnceLock<Result<Btf, String>>,
     facts: KernelFacts,
     fetch: bool,
 }
 
 impl Kernel {
     fn of_this_machine() -> Result<Self, ProbeError> {
-        let bytes = fs::read(VMLINUX)
-            .map_err(|error| ProbeError::NoBtf { path: VMLINUX.to_owned(), reason: error.to_string() })?;
-        let layout = Layout::parse(&bytes)?;
-        let types = cut_down::types(&layout)?;
+        let layout = Layout::of_this_machine()?;
         let facts = KernelFacts::of_this_machine(&layout);
-        Ok(Self { layout, types, facts, fetch: kfunc::has_fetch() })
+        Ok(Self { layout, types: OnceLock::new(), facts, fetch: kfunc::has_fetch() })
+    }
+
+    /// The types that programs are hooked by: made when they are first asked for.
+    fn types(&self) -> Result<&Btf, ProbeError> {
+        let types = self.types.get_or_init(|| cut_down::types(&self.layout)).as_ref();
+        types.map_err(|reason| ProbeError::NoBtf { path: VMLINUX.to_owned(), reason: reason.clone() })
     }
 }
 
@@ -73,7 +76,11 @@ pub(super) fn attach(choice: LegChoice, capacity: Capacity, parts: Parts) -> Res
     let loader = thread::Builder::new().spawn(bare_loader);
     let kernel = Kernel::of_this_machine()?;
     let loader = || loader.ok().and_then(|thread| thread.join().ok()).unwrap_or_else(bare_loader);
-    attach_object(OBJECT, &kernel, loader, choice, capacity, parts)
+    thread::scope(|scope| {
+        // They are made while the maps are; without a thread, when they are needed.
+        let _ = thread::Builder::new().spawn_scoped(scope, || kernel.types().is_ok());
+        attach_object(OBJECT, &kernel, loader, choice, capacity, parts)
+    })
 }
 
 /// Attaches an object to a kernel; `loader` is asked for when it is needed.
@@ -129,7 +136,7 @@ fn attach_object(
                         parts.page_cache = false;
                     }
                     if parts.latency.is_some() {
-                        match latency::attach(&mut ebpf, &object, &kernel.layout, &kernel.types, candidate.leg) {
+                        match latency::attach(&mut ebpf, &object, &kernel.layout, kernel.types()?, candidate.leg) {
                             Ok(link) => hooked.links.extend(link),
                             Err(error) => {
                                 missing.latency = Some(first_line(&error));
@@ -178,16 +185,17 @@ struct Hooked {
 ///
 /// `object` is what `ebpf` was made of.
 fn hook(ebpf: &mut Ebpf, object: &[u8], kernel: &Kernel, leg: Leg, parts: Parts) -> Result<Hooked, ProbeError> {
-    attach::begin(ebpf, &kernel.layout, &kernel.types, leg)?;
+    let types = kernel.types()?;
+    attach::begin(ebpf, &kernel.layout, types, leg)?;
     let of_leg = attach::program(leg, &kernel.layout);
     let of_fills = parts.page_cache.then(fills::program);
     let all: Vec<_> = of_leg.into_iter().chain(of_fills).chain([RESOLVER]).collect();
-    let mut refused = verify::load(ebpf, &kernel.types, &all);
+    let mut refused = verify::load(ebpf, types, &all);
     let fills = refused.remove(fills::program().program).map_or(Ok(()), Err);
     if let Some((_, error)) = refused.pop_first() {
         return Err(error);
     }
-    let (note, links) = attach::attach(ebpf, object, &kernel.layout, &kernel.types, leg)?;
+    let (note, links) = attach::attach(ebpf, object, &kernel.layout, types, leg)?;
     let fills = fills.and_then(|()| if parts.page_cache { fills::attach(ebpf) } else { Ok(()) });
     Ok(Hooked { note, fills, links })
 }

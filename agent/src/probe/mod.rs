@@ -19,6 +19,7 @@ mod latency;
 mod layout;
 mod leg;
 mod load;
+mod mapped;
 mod misses;
 mod order;
 mod places;

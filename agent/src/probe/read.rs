@@ -55,7 +55,9 @@ pub(super) fn snapshots(
         order::read(ebpf, lives, known)?;
     }
     let (transfers, transfer_entries) = transfers(ebpf, &slots)?;
-    let mut fills = if parts.page_cache { fills::read(ebpf, &slots)? } else { Vec::new() }.into_iter();
+    if parts.page_cache {
+        fills::read(ebpf, lives)?;
+    }
     for ((slot, snapshot), kinds) in lives.iter_mut().zip(transfers) {
         snapshot.transfers = kinds.transfers;
         snapshot.refused = kinds.refused;
@@ -64,7 +66,6 @@ pub(super) fn snapshots(
         snapshot.files_other = files_other(ebpf, *slot)?;
         snapshot.counters = counters(ebpf, *slot)?;
         snapshot.missed_calls = missed_calls;
-        snapshot.fills = fills.next();
         snapshot.durations = durations.next();
         snapshot.clients = clients.next();
         snapshot.unsent_read = unsent.next().unwrap_or(0);

@@ -24,7 +24,7 @@ pub struct Builder {
 
 impl Builder {
     /// Builds one from what was counted in several parts, such as what a process does that runs and what those did that
-    /// have ended. `topics` gives its memory to [`Report::topics`].
+    /// have ended. `topics` are those of the Report before, if there was one: their memory is used again.
     #[must_use]
     pub fn build(
         &mut self,
@@ -58,7 +58,7 @@ impl Builder {
             empty: empty(delta),
             latency: delta.durations.as_ref().map(|took| {
                 let calls = delta.transfers.iter().map(Counted::calls).chain(delta.other.iter().map(|t| t.tally.calls));
-                latency::latency(took, facts.slow, calls.sum(), |log| self.tally.topic_of(log))
+                latency::latency(took, facts.slow, calls.sum(), |log| self.tally.topic_of(log, &topics))
             }),
             cost: cost::process(&listeners, delta.cpu.as_ref()),
             listeners,

@@ -4,7 +4,7 @@
 //! kernel read ahead and nobody has read yet, and the rest of pages of which a part was read, make that too little: it is a
 //! lower bound, off by no more than what was read ahead and a page for each call.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::BTreeMap;
 
 use agent_ebpf::{FileBytes, FilePath, Fill, FillWay, InodeKey, PORT_NONE};
 use serde::Serialize;
@@ -12,7 +12,7 @@ use serde::Serialize;
 use super::{Facts, LocalPort, Report, Topic};
 use crate::{
     kafka::is_segment,
-    snapshot::{File, FileFill, Snapshot, fills::plus},
+    snapshot::{File, FileFill, Fills, Snapshot, fills::plus},
 };
 
 /// Bytes read, and how many of them had to be brought into the page cache.
@@ -29,11 +29,25 @@ pub struct CacheUse {
 }
 
 impl CacheUse {
-    #[allow(clippy::cast_precision_loss)] // A ratio.
     pub(super) fn new(read: u64, fill: Fill) -> Self {
-        let cached = read.saturating_sub(fill.asked.saturating_add(fill.ahead));
-        let hit_ratio = (read > 0).then(|| cached as f64 / read as f64);
-        Self { read_bytes: read, asked_bytes: fill.asked, read_ahead_bytes: fill.ahead, hit_ratio }
+        let mut of = Self::default();
+        of.add(fill);
+        of.finish(read);
+        of
+    }
+
+    /// Adds what came in.
+    pub(super) const fn add(&mut self, fill: Fill) {
+        self.asked_bytes += fill.asked;
+        self.read_ahead_bytes += fill.ahead;
+    }
+
+    /// Everything was added, while so much was read.
+    #[allow(clippy::cast_precision_loss)] // A ratio.
+    pub(super) fn finish(&mut self, read: u64) {
+        let cached = read.saturating_sub(self.brought_in());
+        self.read_bytes = read;
+        self.hit_ratio = (read > 0).then(|| cached as f64 / read as f64);
     }
 
     /// Bytes of all pages that came in.
@@ -74,56 +88,66 @@ pub struct ListenerCache {
     pub cache: CacheUse,
 }
 
-/// What came in of each file while it was read, and of the segments for each port.
+/// What came in of each file while it was read.
 #[derive(Clone, Debug, Default)]
-pub(super) struct OfFiles {
+pub(super) struct OfFiles<'a> {
     /// Whether it was counted at all.
     pub(super) counted: bool,
-    files: HashMap<InodeKey, Fill>,
-    ports: Vec<FileFill>,
+    parts: Vec<&'a Fills>,
 }
 
-impl OfFiles {
-    /// Of some parts together. What was carried was copied, too: it counts once.
-    pub(super) fn new(parts: &[&Snapshot]) -> Self {
-        let mut of = Self { counted: parts.iter().any(|part| part.fills.is_some()), ..Self::default() };
-        for fill in parts.iter().filter_map(|part| part.fills.as_ref()).flat_map(|fills| &fills.files) {
-            if fill.way != FillWay::Carried {
-                add(of.files.entry(fill.inode).or_default(), fill.fill);
-            }
-            of.ports.push(*fill);
-        }
-        of
+impl<'a> OfFiles<'a> {
+    /// Of some parts together.
+    pub(super) fn new(parts: &[&'a Snapshot]) -> Self {
+        let parts: Vec<_> = parts.iter().filter_map(|part| part.fills.as_ref()).collect();
+        Self { counted: !parts.is_empty(), parts }
     }
 
-    /// What came in while this file was read.
-    pub(super) fn of(&self, file: &File) -> Fill {
-        // Nearly always there is nothing.
-        if self.files.is_empty() { Fill::default() } else { self.files.get(&file.inode).copied().unwrap_or_default() }
+    fn all(&self) -> impl Iterator<Item = &'a FileFill> {
+        self.parts.iter().flat_map(|part| &part.files)
     }
+
+    /// Of one file: in each part they lie in the order of their files.
+    fn of_file(&self, file: InodeKey) -> impl Iterator<Item = &'a FileFill> {
+        self.parts.iter().flat_map(move |part| {
+            let first = part.files.partition_point(|of| of.inode < file);
+            part.files[first..].iter().take_while(move |of| of.inode == file)
+        })
+    }
+
+    /// What came in while this file was read. What was carried was copied, too: it counts once.
+    pub(super) fn of(&self, file: &File) -> Fill {
+        sum(self.of_file(file.inode))
+    }
+}
+
+/// Everything that came in. What was carried was copied, too: it counts once.
+fn sum<'a>(fills: impl Iterator<Item = &'a FileFill>) -> Fill {
+    fills.filter(|of| of.way != FillWay::Carried).fold(Fill::default(), |sum, of| plus(sum, of.fill))
 }
 
 /// `None` where it was not counted. `delta` is the sum of the parts but for their files.
 pub(super) fn page_cache(
     parts: &[&Snapshot],
-    of_files: &OfFiles,
+    of_files: &OfFiles<'_>,
     delta: &Snapshot,
     facts: &Facts,
 ) -> Option<PageCache> {
     let fills = delta.fills.as_ref()?;
     let mut listeners: BTreeMap<u32, (u64, Fill)> = BTreeMap::new();
     let mut read = read_bytes(&delta.files_other);
-    let mut segments = HashSet::new();
+    let mut segments = Vec::new();
     for file in parts.iter().flat_map(|part| &part.files) {
         read += read_bytes(&file.moved);
         if is_segment(&file.name) {
             sent_by_port(file, &mut listeners);
-            if of_files.files.contains_key(&file.inode) {
-                segments.insert(file.inode);
+            if of_files.of_file(file.inode).next().is_some() {
+                segments.push(file.inode);
             }
         }
     }
-    for of in of_files.ports.iter().filter(|of| segments.contains(&of.inode)) {
+    segments.sort_unstable();
+    for of in of_files.all().filter(|of| segments.binary_search(&of.inode).is_ok()) {
         match of.way {
             FillWay::ZeroCopy => add(&mut listeners.entry(of.port).or_default().1, of.fill),
             FillWay::Copied => add(&mut listeners.entry(PORT_NONE).or_default().1, of.fill),
@@ -143,8 +167,7 @@ pub(super) fn page_cache(
         .map(|(port, (read, fill))| listener(port, CacheUse::new(read, at_least_nothing(fill)), facts))
         .collect();
     listeners.sort_by(|a, b| b.cache.brought_in().cmp(&a.cache.brought_in()).then_with(|| a.port.cmp(&b.port)));
-    let mut all = fills.overflow;
-    of_files.files.values().for_each(|fill| add(&mut all, *fill));
+    let all = plus(fills.overflow, sum(of_files.all()));
     let both = |fill: Fill| fill.asked + fill.ahead;
     Some(PageCache {
         total: CacheUse::new(read, all),

@@ -32,20 +32,21 @@ pub struct Order {
 }
 
 impl Order {
+    /// Adds calls that were seen in order.
+    const fn add(&mut self, runs: &Runs) {
+        self.sequential_bytes = self.sequential_bytes.wrapping_add(runs.sequential.bytes);
+        self.random_bytes = self.random_bytes.wrapping_add(runs.random.bytes);
+        self.jumps = self.jumps.wrapping_add(runs.random.calls);
+    }
+
+    /// Everything was added, of so many bytes in all.
     #[allow(clippy::cast_precision_loss)] // A ratio.
-    fn new(runs: &Runs, calls: u64, bytes: u64) -> Self {
-        let (sequential_bytes, random_bytes) = (runs.sequential.bytes, runs.random.bytes);
-        let known = sequential_bytes + random_bytes;
-        Self {
-            sequential_bytes,
-            random_bytes,
-            // Files are read before their order is: a call between the two is in the order only.
-            unknown_bytes: bytes.saturating_sub(known),
-            sequential_ratio: (known > 0).then(|| sequential_bytes as f64 / known as f64),
-            jumps: runs.random.calls,
-            calls,
-            mean_call_bytes: bytes.checked_add(calls / 2).and_then(|bytes| bytes.checked_div(calls)),
-        }
+    fn finish(&mut self, bytes: u64) {
+        let known = self.sequential_bytes + self.random_bytes;
+        // Files are read before their order is: a call between the two is in the order only.
+        self.unknown_bytes = bytes.saturating_sub(known);
+        self.sequential_ratio = (known > 0).then(|| self.sequential_bytes as f64 / known as f64);
+        self.mean_call_bytes = bytes.checked_add(self.calls / 2).and_then(|bytes| bytes.checked_div(self.calls));
     }
 
     /// Bytes of all calls.
@@ -67,14 +68,30 @@ pub struct LogUse {
 impl LogUse {
     /// From the calls that were seen in order, and what moved in all.
     pub(super) fn new(runs: &Sum, moved: &FileBytes) -> Self {
-        let of = |paths: &[FilePath]| {
-            paths.iter().fold((0, 0), |(calls, bytes), path| {
-                (calls + moved.calls[*path as usize], bytes + moved.bytes[*path as usize])
-            })
-        };
-        let (reads, read) = of(&[FilePath::ZeroCopyRead, FilePath::CopiedRead]);
-        let (writes, written) = of(&[FilePath::Written]);
-        Self { read: Order::new(&runs.read, reads, read), written: Order::new(&runs.written, writes, written) }
+        let mut of = Self::default();
+        of.add(runs);
+        of.add_calls(moved);
+        let bytes = |path: FilePath| moved.bytes[path as usize];
+        of.finish(bytes(FilePath::ZeroCopyRead) + bytes(FilePath::CopiedRead), bytes(FilePath::Written));
+        of
+    }
+
+    /// Adds calls that were seen in order.
+    pub(super) const fn add(&mut self, runs: &Sum) {
+        self.read.add(&runs.read);
+        self.written.add(&runs.written);
+    }
+
+    /// Adds the number of all calls.
+    pub(super) const fn add_calls(&mut self, moved: &FileBytes) {
+        self.read.calls += moved.calls[FilePath::ZeroCopyRead as usize] + moved.calls[FilePath::CopiedRead as usize];
+        self.written.calls += moved.calls[FilePath::Written as usize];
+    }
+
+    /// Everything was added, of so many bytes in all.
+    pub(super) fn finish(&mut self, read: u64, written: u64) {
+        self.read.finish(read);
+        self.written.finish(written);
     }
 }
 

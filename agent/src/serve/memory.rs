@@ -32,25 +32,40 @@ pub fn give_back() {
     }
 }
 
-/// Gives back the pages of programs' code that were needed to start: what is still needed is read in again, from memory
-/// nearly always.
+/// Gives back the pages of programs' code and constants that were needed to start: what is still needed is read in again, from
+/// memory nearly always.
 pub fn give_back_code() {
-    let maps = std::fs::read_to_string("/proc/self/maps").unwrap_or_default();
-    for code in maps.lines().filter_map(code) {
-        // SAFETY: pages of a file that nobody writes to: the next use of one finds the same in the file.
+    let mappings = std::fs::read_to_string("/proc/self/smaps").unwrap_or_default();
+    for pages in unchanged(&mappings) {
+        // SAFETY: pages of a file that nobody writes to, none of which was changed here: the next use of one finds the same.
         unsafe {
-            libc::madvise(ptr::without_provenance_mut(code.start), code.len(), libc::MADV_DONTNEED);
+            libc::madvise(ptr::without_provenance_mut(pages.start), pages.len(), libc::MADV_DONTNEED);
         }
     }
 }
 
-/// The addresses of a line of `/proc/PID/maps` (proc_pid_maps(5)), if it is a file's code, mapped to be read and run only.
-fn code(line: &str) -> Option<std::ops::Range<usize>> {
+/// The addresses in `/proc/PID/smaps` (proc_pid_smaps(5)) to which a file is mapped to be read or run only, and which hold it
+/// as it is. What the loader fills in and then protects is no longer the file's.
+fn unchanged(smaps: &str) -> Vec<std::ops::Range<usize>> {
+    let (mut unchanged, mut mapping) = (Vec::new(), None);
+    for line in smaps.lines() {
+        let mut fields = line.split_whitespace();
+        match fields.next() {
+            Some("Anonymous:") => unchanged.extend(mapping.take().filter(|_| fields.next() == Some("0"))),
+            Some(field) if !field.ends_with(':') => mapping = of_file(line),
+            _ => {}
+        }
+    }
+    unchanged
+}
+
+/// The addresses of a mapping's first line, if it is a file's, to be read or run only.
+fn of_file(line: &str) -> Option<std::ops::Range<usize>> {
     let mut fields = line.split_whitespace();
     let (start, end) = fields.next()?.split_once('-')?;
-    let is_code = fields.next()? == "r-xp" && fields.nth(3)?.starts_with('/');
+    let is_fixed = matches!(fields.next()?, "r-xp" | "r--p") && fields.nth(3)?.starts_with('/');
     let address = |text| usize::from_str_radix(text, 16).ok();
-    is_code.then_some(address(start)?..address(end)?)
+    is_fixed.then_some(address(start)?..address(end)?)
 }
 
 /// Addresses that are put by for when no more are to be had. They take no memory before they are used.
@@ -131,21 +146,25 @@ mod tests {
     use super::*;
 
     #[test]
-    fn code_is_what_a_file_has_to_run() {
-        let lines = [
-            (
-                "55a0c0000000-55a0c0100000 r-xp 00002000 fe:00 1234   /usr/bin/zctrace",
-                Some(0x55a0_c000_0000..0x55a0_c010_0000),
-            ),
-            ("55a0c0100000-55a0c0200000 r--p 00102000 fe:00 1234   /usr/bin/zctrace", None),
-            ("55a0c0200000-55a0c0300000 rwxp 00102000 fe:00 1234   /usr/bin/zctrace", None),
-            ("7ffc1a000000-7ffc1a002000 r-xp 00000000 00:00 0      [vdso]", None),
-            ("7f0000000000-7f0000001000 r-xp 00000000 00:00 0", None),
-            ("", None),
-        ];
-        for (line, expected) in lines {
-            assert_eq!(code(line), expected, "{line}");
-        }
+    fn pages_are_given_back_where_a_file_has_the_same() {
+        const SMAPS: &str = "\
+55a0c0000000-55a0c0100000 r-xp 00002000 fe:00 1234   /usr/bin/zctrace
+Rss:                1024 kB
+Anonymous:             0 kB
+VmFlags: rd ex mr mw me
+55a0c0100000-55a0c0200000 r--p 00102000 fe:00 1234   /usr/bin/zctrace
+Anonymous:             0 kB
+55a0c0200000-55a0c0300000 r--p 00202000 fe:00 1234   /usr/bin/zctrace: relocated
+Anonymous:             4 kB
+55a0c0300000-55a0c0400000 rw-p 00302000 fe:00 1234   /usr/bin/zctrace
+Anonymous:             0 kB
+7ffc1a000000-7ffc1a002000 r-xp 00000000 00:00 0      [vdso]
+Anonymous:             0 kB
+7f0000000000-7f0000001000 r--p 00000000 00:00 0
+Anonymous:             0 kB
+";
+        assert_eq!(unchanged(SMAPS), [0x55a0_c000_0000..0x55a0_c010_0000, 0x55a0_c010_0000..0x55a0_c020_0000]);
+        assert!(unchanged("").is_empty());
         // And this goes on.
         give_back_code();
     }

@@ -181,7 +181,7 @@ impl Pages {
         // Written while the fleet is held: the views are its memory, not a copy.
         let views: Vec<&View> = fleet.views().collect();
         render(&views, &own, body)?;
-        let topics = views.iter().map(|view| view.topics.len()).sum();
+        let topics = views.iter().map(|view| view.topic_count()).sum();
         drop(views);
         drop(fleet);
         // What is kept has grown, which leaves a lot of smaller pieces behind.

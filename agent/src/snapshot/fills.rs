@@ -66,6 +66,11 @@ impl Fills {
         }
     }
 
+    /// The same without what is known of files.
+    pub(super) const fn without_files(&self) -> Self {
+        Self { files: Vec::new(), faults: self.faults, others: self.others, overflow: self.overflow }
+    }
+
     /// The same with other names for the files: those that get one name are one.
     pub(crate) fn renamed(&self, name: impl Fn(InodeKey) -> InodeKey) -> Self {
         let files = self.files.iter().map(|of| FileFill { inode: name(of.inode), ..*of });

@@ -18,11 +18,11 @@ impl Series {
         let refused: BTreeSet<u16> = ports
             .into_iter()
             .map(|(_, port)| port)
-            .filter(|port| self.folded_listeners.0.contains(port) || !self.listeners.admits(&LocalPort::Port(*port)))
+            .filter(|port| self.folded_listeners.contains(port) || !self.listeners.admits(&LocalPort::Port(*port)))
             .collect();
-        refused.iter().for_each(|port| self.folded_listeners.note(*port));
+        self.folded_listeners.extend(&refused);
         if refused.is_empty() {
-            return self.folded_listeners.count();
+            return self.folded_listeners.len() as u64;
         }
         let is_refused = |port: Option<u16>| port.is_some_and(|port| refused.contains(&port));
         let (folded, mut kept): (Vec<_>, Vec<_>) =
@@ -63,7 +63,7 @@ impl Series {
             order.rename(renamed);
         }
         report.transfers = fold_transfers(std::mem::take(&mut report.transfers), &refused);
-        self.folded_listeners.count()
+        self.folded_listeners.len() as u64
     }
 }
 

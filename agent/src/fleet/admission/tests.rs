@@ -23,9 +23,9 @@ fn report(topics: &[(u8, u32, u64)]) -> Report {
 }
 
 fn shown(series: &mut Series, report: &Report) -> (Vec<TopicBytes>, u64) {
-    let mut topics = Vec::new();
+    let mut topics = TopicSeries::default();
     let folded = series.topics(report, &mut topics);
-    (topics, folded)
+    (topics.of(report).collect(), folded)
 }
 
 fn policy(limit: usize) -> TopicPolicy {

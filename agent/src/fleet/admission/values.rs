@@ -5,7 +5,7 @@ use std::sync::Arc;
 use agent_ebpf::CLIENT_PATHS;
 
 use super::super::window::Key;
-use crate::report::Topic;
+use crate::report::{Report, Topic};
 
 /// Bytes of a topic-partition, of a topic, or of everything that has no series of its own.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -105,6 +105,38 @@ impl TopicBytes {
             self.written_sequential_bytes += order.written.sequential_bytes;
             self.written_random_bytes += order.written.random_bytes;
         }
+    }
+}
+
+/// Which of a Report's topics have series: a broker's ten thousand topic-partitions are in memory once.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct TopicSeries {
+    /// Places of those topic-partitions in the Report that have series of their own, in the order of their names.
+    pub(super) own: Vec<u32>,
+    /// Topics with all their partitions, and [`OTHER`].
+    pub(super) sums: Vec<TopicBytes>,
+}
+
+impl TopicSeries {
+    /// Every topic-partition of a Report, in its order.
+    #[cfg(test)]
+    pub(crate) fn of_all(report: &Report) -> Self {
+        Self { own: (0u32..).zip(&report.topics).map(|(place, _)| place).collect(), sums: Vec::new() }
+    }
+
+    /// Of the Report that they are of, each with its counts.
+    pub(crate) fn of<'a>(&'a self, report: &'a Report) -> impl Iterator<Item = TopicBytes> + 'a {
+        let own = self.own.iter().filter_map(|place| report.topics.get(*place as usize)).map(|topic| {
+            let mut bytes = TopicBytes::named(Arc::clone(&topic.topic), Some(topic.partition));
+            bytes.add(topic);
+            bytes
+        });
+        own.chain(self.sums.iter().cloned())
+    }
+
+    /// How many there are.
+    pub(crate) const fn len(&self) -> usize {
+        self.own.len() + self.sums.len()
     }
 }
 

@@ -5,11 +5,12 @@ use crate::{fleet::key, report::PageCache};
 
 pub(super) fn render(text: &mut Text<'_>, views: &[&View]) {
     text.begin(&metrics::TOPIC_FILLED);
+    let mut buffer = String::new();
     for view in views.iter().filter(|view| view.report.page_cache.is_some()) {
-        for topic in &view.topics {
-            let partition = topic.partition.map(|partition| partition.to_string()).unwrap_or_default();
+        for topic in view.topics() {
+            let partition = super::label(topic.partition, &mut buffer);
             for (kind, bytes) in [("asked", topic.asked_bytes), ("read_ahead", topic.read_ahead_bytes)] {
-                text.count(&metrics::TOPIC_FILLED, &[&view.name, &topic.topic, &partition, kind], bytes);
+                text.count(&metrics::TOPIC_FILLED, &[&view.name, &topic.topic, partition, kind], bytes);
             }
         }
     }

@@ -358,25 +358,31 @@ fn ratios(text: &mut Text<'_>, views: &[&View], own: &Own) {
 fn topics(text: &mut Text<'_>, views: &[&View]) {
     let metric = &metrics::TOPIC_BYTES;
     text.begin(metric);
-    let mut partition = String::new();
+    let mut buffer = String::new();
     for view in views {
-        for topic in &view.topics {
-            partition.clear();
-            if let Some(number) = topic.partition {
-                // Writing to a String can't fail.
-                let _ = write!(partition, "{number}");
-            }
+        for topic in view.topics() {
+            let partition = label(topic.partition, &mut buffer);
             for (path, bytes) in [
                 ("zero_copy_read", topic.zero_copy_read_bytes),
                 ("copied_read", topic.copied_read_bytes),
                 ("written", topic.written_bytes),
             ] {
-                text.count(metric, &[&view.name, &topic.topic, &partition, path], bytes);
+                text.count(metric, &[&view.name, &topic.topic, partition, path], bytes);
             }
         }
     }
     each(text, &metrics::FOLDED_TOPICS, views, |view| view.folded_topics);
     each(text, &metrics::FOLDED_LISTENERS, views, |view| view.folded_listeners);
+}
+
+/// The label of a partition: there are tens of thousands, so none takes memory of its own.
+fn label(partition: Option<u32>, buffer: &mut String) -> &str {
+    buffer.clear();
+    if let Some(number) = partition {
+        // Writing to a String can't fail.
+        let _ = write!(buffer, "{number}");
+    }
+    buffer
 }
 
 fn losses(text: &mut Text<'_>, views: &[&View]) {

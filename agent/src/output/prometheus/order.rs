@@ -8,16 +8,17 @@ use crate::{
 
 pub(super) fn render(text: &mut Text<'_>, views: &[&View]) {
     text.begin(&metrics::TOPIC_ORDER);
+    let mut buffer = String::new();
     for view in views.iter().filter(|view| view.report.order.is_some()) {
-        for topic in &view.topics {
-            let partition = topic.partition.map(|partition| partition.to_string()).unwrap_or_default();
+        for topic in view.topics() {
+            let partition = super::label(topic.partition, &mut buffer);
             for (operation, order, bytes) in [
                 ("read", "sequential", topic.read_sequential_bytes),
                 ("read", "random", topic.read_random_bytes),
                 ("append", "sequential", topic.written_sequential_bytes),
                 ("append", "random", topic.written_random_bytes),
             ] {
-                let labels = [&view.name, &*topic.topic, &partition, operation, order];
+                let labels = [&view.name, &*topic.topic, partition, operation, order];
                 text.count(&metrics::TOPIC_ORDER, &labels, bytes);
             }
         }

@@ -18,15 +18,16 @@ pub(super) fn render(text: &mut Text<'_>, views: &[&View]) {
     }
     let kinds: [Of<Partition, u64>; 2] =
         [(&metrics::TOPIC_LOG_SIZE, |of| of.bytes().0), (&metrics::TOPIC_LOG_RESIDENT, |of| of.bytes().1)];
+    let mut buffer = String::new();
     for (metric, bytes) in kinds {
         text.begin(metric);
         for (view, residency) in residencies(views) {
             // Those that have series: (other) is no topic.
-            for topic in &view.topics {
+            for topic in view.topics() {
                 let mut of = residency.of(&topic.topic, topic.partition).map(bytes).peekable();
                 if of.peek().is_some() {
-                    let partition = topic.partition.map(|partition| partition.to_string()).unwrap_or_default();
-                    text.count(metric, &[&view.name, &topic.topic, &partition], of.sum());
+                    let partition = super::label(topic.partition, &mut buffer);
+                    text.count(metric, &[&view.name, &topic.topic, partition], of.sum());
                 }
             }
         }

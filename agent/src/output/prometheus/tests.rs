@@ -7,7 +7,7 @@ use agent_ebpf::{Fill, FillWay, Runs, Short, ShortReason, SyncCall, Tally};
 
 use super::*;
 use crate::{
-    fleet::{ClientSeries, FlowBytes, TopicBytes, TopicTook},
+    fleet::{ClientSeries, FlowBytes, TopicSeries, TopicTook},
     report::{self, Attach, EndedBy, OTHER, Window},
     snapshot::{CallDurations, Durations, FileFill, Fills, LogOrder, Order, ShortSends, Snapshot, SyncCount},
     target::Surroundings,
@@ -71,22 +71,14 @@ fn view(name: &str, snapshot: &Snapshot) -> View {
         Window { start: "2026-11-23T21:49:16.325Z".to_owned(), seconds: 10.5, ended_by: EndedBy::StillRunning };
     let report = report::build(&snapshot, &facts, window, Attach { leg: "raw".to_owned(), ..Attach::default() });
     let lately = report.listeners.iter().map(|l| ((l.port, l.name.clone()), l.egress)).collect();
-    let topics = report
-        .topics
-        .iter()
-        .map(|topic| {
-            let mut bytes = TopicBytes::named(topic.topic.clone(), Some(topic.partition));
-            bytes.add(topic);
-            bytes
-        })
-        .collect();
+    let series = TopicSeries::of_all(&report);
     let surroundings = Surroundings { java_version: Some("17.0.12".to_owned()), ..Surroundings::default() };
     View {
         name: name.to_owned(),
         running: true,
         processes: 1,
         report,
-        topics,
+        series,
         folded_topics: 0,
         folded_listeners: 0,
         clients: vec![ClientSeries {

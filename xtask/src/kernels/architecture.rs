@@ -47,8 +47,8 @@ impl Architecture {
     /// Debian's packages that building and emulating take.
     pub(super) const fn packages(self) -> &'static [&'static str] {
         match self {
-            Self::Amd64 => &["cpio", "gcc", "libc6-dev", "qemu-system-x86"],
-            Self::Arm64 => &["cpio", "gcc-aarch64-linux-gnu", "libc6-dev-arm64-cross", "qemu-system-arm"],
+            Self::Amd64 => &["cpio", "gcc", "libc6-dev", "qemu-system-x86", "xz-utils"],
+            Self::Arm64 => &["cpio", "gcc-aarch64-linux-gnu", "libc6-dev-arm64-cross", "qemu-system-arm", "xz-utils"],
         }
     }
 

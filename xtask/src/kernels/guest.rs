@@ -46,7 +46,7 @@ pub(super) fn run(
     mut done: impl FnMut(&Outcome),
 ) -> anyhow::Result<Vec<Outcome>> {
     let dir = tempfile::tempdir()?;
-    let initrd = initial_file_system(dir.path(), architecture, programs, steps)?;
+    let initrd = initial_file_system(dir.path(), kernel, architecture, programs, steps)?;
     let (console, output) = (dir.path().join("console"), dir.path().join("output"));
     let mut command = Command::new(architecture.emulator());
     command.args(architecture.machine()).args(["-m", "512", "-smp", "2", "-no-reboot", "-display", "none"]);
@@ -115,15 +115,17 @@ fn outcomes(text: &str) -> Vec<Outcome> {
     outcomes
 }
 
-/// busybox, the programs and a script, packed.
+/// busybox, the module for loop devices, the programs and a script, packed.
 fn initial_file_system(
     dir: &Path,
+    kernel: &Kernel,
     architecture: Architecture,
     programs: Option<&Programs>,
     steps: &[Step],
 ) -> anyhow::Result<PathBuf> {
     let root = dir.join("root");
     fs::create_dir_all(root.join("bin"))?;
+    fs::copy(&kernel.loop_module, root.join("loop.ko"))?;
     fs::copy(super::debian::busybox(architecture)?, root.join("bin/busybox"))?;
     if let Some(programs) = programs {
         fs::copy(&programs.zctrace, root.join("bin/zctrace"))?;

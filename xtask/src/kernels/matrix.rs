@@ -2,9 +2,9 @@
 
 use std::fs;
 
-use anyhow::Context as _;
+use anyhow::{Context as _, bail};
 
-use super::steps::{LEGS, Result, Verdict};
+use super::steps::{LEGS, OF_DISK, Result, Verdict};
 use crate::command::root;
 
 const JSON: &str = "docs/kernels.json";
@@ -13,16 +13,28 @@ const README: &str = "README.md";
 const BEGIN: &str = "<!-- by `cargo xtask kernels` -->\n";
 const END: &str = "<!-- end -->";
 
-/// Puts results beside those of other kernels, in place of older ones of the same.
-pub(super) fn save(new: &[Result]) -> anyhow::Result<()> {
+/// Puts results beside those of other kernels, in place of older ones of the same; those `of_some_steps` go into the results
+/// of a whole run on the same kernel.
+pub(super) fn save(new: &[Result], of_some_steps: bool) -> anyhow::Result<()> {
     let path = root().join(JSON);
     let mut all: Vec<Result> = match fs::read_to_string(&path) {
         Ok(text) => serde_json::from_str(&text).with_context(|| format!("{JSON} is not what this command writes"))?,
         Err(_) => Vec::new(),
     };
     let key = |result: &Result| (result.architecture.clone(), result.series.clone());
-    all.retain(|old| !new.iter().any(|new| key(new) == key(old)));
-    all.extend_from_slice(new);
+    for new in new {
+        let same = all.iter_mut().find(|old| key(old) == key(new) && old.release == new.release);
+        match same.filter(|_| of_some_steps) {
+            Some(same) => same.update(new),
+            None if of_some_steps => {
+                bail!("there is no whole run on {} in {JSON} that these steps belong to", new.release)
+            }
+            None => {
+                all.retain(|old| key(old) != key(new));
+                all.push(new.clone());
+            }
+        }
+    }
     all.sort_by_key(|result| (result.architecture.clone(), super::order(&result.series)));
     fs::write(&path, serde_json::to_string_pretty(&all)? + "\n").with_context(|| format!("{JSON} can't be written"))?;
     fs::write(root().join(TEXT), page(&all)).with_context(|| format!("{TEXT} can't be written"))?;
@@ -34,17 +46,19 @@ pub(super) fn save(new: &[Result]) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// A line for each kernel: what each leg did there.
+/// A line for each kernel: what each leg did there, and what is told of its page cache and disks.
 pub(super) fn table(results: &[Result]) -> String {
-    let mut text = format!(
-        "| kernel | {} | `auto` takes |\n|---|{}---|\n",
-        LEGS.map(|leg| format!("`{leg}`")).join(" | "),
-        "---|".repeat(LEGS.len())
-    );
+    let legs = LEGS.map(|leg| format!("`{leg}`")).join(" | ");
+    let rest = OF_DISK.map(|(name, _)| name).join(" | ");
+    let columns = "---|".repeat(LEGS.len() + OF_DISK.len());
+    let mut text = format!("| kernel | {legs} | `auto` takes | {rest} |\n|---|{columns}---|\n");
     for result in results {
-        let tried = |name: &str| result.legs.iter().find(|(leg, _)| leg == name).map(|(_, verdict)| verdict);
-        let legs = LEGS.map(|leg| tried(leg).map_or("not tried", cell));
-        text += &format!("| {} {} | {} | `{}` |\n", result.release, result.architecture, legs.join(" | "), result.auto);
+        let find = |of: &[(String, Verdict)], name: &str| {
+            of.iter().find(|(known, _)| known == name).map_or("not tried", |(_, verdict)| cell(verdict))
+        };
+        let legs = LEGS.map(|leg| find(&result.legs, leg)).join(" | ");
+        let rest = OF_DISK.map(|(name, _)| find(&result.others, name)).join(" | ");
+        text += &format!("| {} {} | {legs} | `{}` | {rest} |\n", result.release, result.architecture, result.auto);
     }
     text
 }
@@ -62,7 +76,8 @@ fn page(results: &[Result]) -> String {
     let mut text = format!(
         "# Kernels\n\n`cargo xtask kernels` boots Debian's kernels under QEMU (software emulation, two processors) and runs the \
          exactness tests\n(`agent/tests/exact`) inside each, by each leg that it allows: known calls of every kind, counted to \
-         the byte. This page is from\nits last run.\n\n{}",
+         the byte; and on an ext4 there,\nwhat comes into the page cache (`agent/tests/cache.rs`), in what order files are read \
+         and written, and calls that wait for the disk\n(`agent/tests/order.rs`). This page is from its last run.\n\n{}",
         table(results)
     );
     for result in results {
@@ -86,6 +101,9 @@ fn page(results: &[Result]) -> String {
 
 fn describe(step: &str) -> &str {
     match step {
+        "page cache" => "what comes into the page cache, by each leg, on ext4",
+        "order" => "in what order files are read and written, and what `sendfile` does not send",
+        "syncs" => "calls that wait for the disk, by each leg",
         "half-way" => "hooks of functions refused half-way",
         "doctor" => "`zctrace doctor` and its self-test",
         "hotplug" => "a processor that goes and comes while calls are counted",
@@ -115,13 +133,18 @@ mod tests {
                 ("raw".to_owned(), Verdict::Failed("no".to_owned())),
                 ("tracepoint".to_owned(), Verdict::Impossible("it lacks".to_owned())),
             ],
-            others: vec![("hotplug".to_owned(), Verdict::Passed(2))],
+            others: vec![
+                ("page cache".to_owned(), Verdict::Impossible("it takes more".to_owned())),
+                ("order".to_owned(), Verdict::Passed(9)),
+                ("hotplug".to_owned(), Verdict::Passed(2)),
+            ],
         }
     }
 
     #[test]
     fn a_line_for_each_kernel_and_a_reason_for_what_is_not_possible() {
-        let line = "| 5.10.0-46 amd64 | exact | **failed** | not tried | not possible | `fexit` |\n";
+        let line = "| 5.10.0-46 amd64 | exact | **failed** | not tried | not possible | `fexit` | not possible | exact \
+                    | not tried |\n";
         assert!(table(&[result()]).ends_with(line));
         let page = page(&[result()]);
         assert!(page.contains("- leg `tracepoint`: not possible: it lacks\n"), "{page}");

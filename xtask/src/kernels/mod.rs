@@ -32,6 +32,9 @@ pub(crate) struct Options {
     /// Fewer calls, no bad days; the tables in the repository stay as they are
     #[arg(long)]
     quick: bool,
+    /// Only steps whose names begin so, such as `disk,page cache,order`: their results go into those of the last whole run
+    #[arg(long, value_delimiter = ',')]
+    steps: Vec<String>,
     /// Only write the kernels' types, cut down to those in use, into agent/src/probe/fixtures
     #[arg(long)]
     fixtures: bool,
@@ -54,14 +57,14 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
             write_fixtures(architecture, &chosen)?;
             continue;
         }
-        results.extend(boot_all(architecture, &chosen, extent)?);
+        results.extend(boot_all(architecture, &chosen, extent, &options.steps)?);
     }
     if options.fixtures {
         return Ok(());
     }
     println!("\n{}", matrix::table(&results));
     if !options.quick {
-        matrix::save(&results)?;
+        matrix::save(&results, !options.steps.is_empty())?;
     }
     let (passed, failed) = count(&results);
     println!("{passed} passed, {failed} failed");
@@ -74,7 +77,7 @@ const IN_TESTS: &str = "6.12";
 /// What of this `cargo xtask test` does: one kernel, fewer calls, no bad days. Returns how many tests passed and failed.
 pub(crate) fn fast() -> anyhow::Result<(u64, u64)> {
     let chosen: Vec<&Series> = SERIES.iter().filter(|series| series.name == IN_TESTS).collect();
-    let results = boot_all(Architecture::Amd64, &chosen, Extent::QUICK)?;
+    let results = boot_all(Architecture::Amd64, &chosen, Extent::QUICK, &[])?;
     println!("{}", matrix::table(&results));
     Ok(count(&results))
 }
@@ -84,18 +87,24 @@ fn count(results: &[Result]) -> (u64, u64) {
     (passed, results.iter().flat_map(Result::failures).map(|_| 1).sum())
 }
 
-fn boot_all(architecture: Architecture, chosen: &[&Series], extent: Extent) -> anyhow::Result<Vec<Result>> {
+fn boot_all(
+    architecture: Architecture,
+    chosen: &[&Series],
+    extent: Extent,
+    only: &[String],
+) -> anyhow::Result<Vec<Result>> {
     install(architecture.packages())?;
     let programs = program::build(architecture)?;
+    let mut steps = steps::steps(extent);
+    let is_asked_for = |name: &str| only.is_empty() || only.iter().any(|only| name.starts_with(only.as_str()));
+    steps.retain(|step| step.name == "release" || is_asked_for(&step.name));
     let mut results = Vec::new();
     for series in chosen {
         let kernel = debian::kernel(series, architecture)?;
         println!("== {} ({})", series.name, architecture.debian());
         let started = Instant::now();
         let outcomes =
-            guest::run(&kernel, architecture, Some(&programs), &steps::steps(extent), PATIENCE, |outcome| {
-                tell(outcome, started)
-            })?;
+            guest::run(&kernel, architecture, Some(&programs), &steps, PATIENCE, |outcome| tell(outcome, started))?;
         let result = Result::new(series.name, architecture.debian(), &outcomes);
         for (name, why) in result.failures() {
             println!("-- {name} failed:\n{why}");

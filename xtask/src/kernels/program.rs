@@ -12,7 +12,7 @@ use super::Architecture;
 use crate::command::{quietly, root};
 
 /// Tests that run inside: `agent/tests/NAME.rs`.
-pub(super) const TESTS: [&str; 2] = ["exact", "legs"];
+pub(super) const TESTS: [&str; 4] = ["exact", "legs", "cache", "order"];
 
 /// Paths of the built programs.
 pub(super) struct Programs {

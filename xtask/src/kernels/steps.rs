@@ -7,6 +7,14 @@ use super::guest::{Outcome, Step};
 /// The legs, in the order of the tables.
 pub(super) const LEGS: [&str; 4] = ["fexit", "raw", "kprobe-multi", "tracepoint"];
 
+const DISK: &str = "disk";
+/// What is tried on it, by each leg that the kernel allows, and how.
+pub(super) const OF_DISK: [(&str, &str); 3] = [
+    ("page cache", "test-cache cold_file"),
+    ("order", "test-order --skip two_devices --skip wait_for_the_disk"),
+    ("syncs", "test-order wait_for_the_disk"),
+];
+
 /// Exit status of zctrace: the kernel lacks something (README).
 const KERNEL_LACKS: i32 = 5;
 
@@ -37,6 +45,15 @@ pub(super) fn steps(extent: Extent) -> Vec<Step> {
         );
         steps.push(Step::new(format!("attach {leg}"), format!("{attach} && echo {leg} >>/legs")));
         steps.push(Step::new(format!("exact {leg}"), format!("grep -q {leg} /legs || exit 99; {test}")));
+    }
+    // A disk: an ext4 on a loop device over a file in memory.
+    let disk = "insmod /loop.ko && truncate -s 64M /image && losetup /dev/loop0 /image && \
+                mke2fs -b 4096 /dev/loop0 >/dev/null && mkdir /disk && mount -t ext4 /dev/loop0 /disk";
+    steps.push(Step::new(DISK, disk));
+    for (name, test) in OF_DISK {
+        let run =
+            format!("grep -q /disk /proc/mounts || {{ echo there is no disk; exit 98; }}; {test} --test-threads=1");
+        steps.push(Step::new(name, format!("export ZCTRACE_TEST_DISK=/disk TMPDIR=/disk; {run}")));
     }
     steps.push(Step::new("half-way", "grep -q fexit /legs || exit 99; test-legs --nocapture"));
     let all = "export ZCTRACE_TEST_LEGS=$(tr '\\n' ',' </legs | sed 's/,$//')";
@@ -95,14 +112,14 @@ impl Result {
     /// Of the outcomes of the [`steps`].
     pub(super) fn new(series: &str, architecture: &str, outcomes: &[Outcome]) -> Self {
         let find = |name: &str| outcomes.iter().find(|outcome| outcome.name == name);
-        let leg = |leg: &str| match (find(&format!("attach {leg}")), find(&format!("exact {leg}"))) {
-            (Some(attach), _) if attach.status == KERNEL_LACKS => Verdict::Impossible(reason(&attach.output)),
-            (Some(attach), _) if attach.status != 0 => Verdict::Failed(attach.output.trim().to_owned()),
-            (_, Some(exact)) => tested(exact),
-            _ => Verdict::Failed("it was not tried".to_owned()),
+        let leg = |leg: &str| match (find(&format!("attach {leg}"))?, find(&format!("exact {leg}"))) {
+            (attach, _) if attach.status == KERNEL_LACKS => Some(Verdict::Impossible(reason(&attach.output))),
+            (attach, _) if attach.status != 0 => Some(Verdict::Failed(attach.output.trim().to_owned())),
+            (_, exact) => exact.map(tested),
         };
         let auto = find("auto").and_then(|outcome| chosen_leg(&outcome.output)).unwrap_or_else(|| "none".to_owned());
-        let others = ["half-way", "doctor", "hotplug"].into_iter().filter_map(|name| {
+        let names = OF_DISK.iter().map(|(name, _)| *name).chain(["half-way", "doctor", "hotplug"]);
+        let others = names.filter_map(|name| {
             let outcome = find(name)?;
             let verdict = match (name, outcome.status) {
                 ("doctor", 0) => Verdict::Passed(1),
@@ -119,8 +136,20 @@ impl Result {
             architecture: architecture.to_owned(),
             release: find("release").map_or("", |outcome| outcome.output.trim()).to_owned(),
             auto,
-            legs: LEGS.iter().map(|name| ((*name).to_owned(), leg(name))).collect(),
+            legs: LEGS.iter().filter_map(|name| Some(((*name).to_owned(), leg(name)?))).collect(),
             others: others.collect(),
+        }
+    }
+
+    /// Takes over what a run of some steps alone tried on the same kernel.
+    pub(super) fn update(&mut self, new: &Self) {
+        for (old, new) in [(&mut self.legs, &new.legs), (&mut self.others, &new.others)] {
+            for (name, verdict) in new {
+                match old.iter_mut().find(|(known, _)| known == name) {
+                    Some((_, old)) => old.clone_from(verdict),
+                    None => old.push((name.clone(), verdict.clone())),
+                }
+            }
         }
     }
 
@@ -135,7 +164,9 @@ impl Result {
                 _ => None,
             })
             .collect();
-        if !self.legs.iter().any(|(_, verdict)| matches!(verdict, Verdict::Passed(_) | Verdict::Missed(_))) {
+        if !self.legs.is_empty()
+            && !self.legs.iter().any(|(_, verdict)| matches!(verdict, Verdict::Passed(_) | Verdict::Missed(_)))
+        {
             failures.push(("legs", "none of them works"));
         }
         failures
@@ -165,11 +196,19 @@ fn misses(outcome: &Outcome) -> bool {
     outcome.output.split_whitespace().collect::<Vec<_>>().join(" ").contains("this kernel misses calls")
 }
 
+/// What a test says that holds that a kernel can't do its thing, and says so.
+fn impossible(outcome: &Outcome) -> Option<&str> {
+    outcome.output.lines().find_map(|line| line.strip_prefix("not possible: "))
+}
+
 /// `test result: ok. 11 passed; 0 failed; ...`
 fn tested(outcome: &Outcome) -> Verdict {
     let passed =
         outcome.output.lines().find_map(|line| line.strip_prefix("test result: ok. ")?.split(' ').next()?.parse().ok());
     match passed {
+        Some(passed) if outcome.status == 0 && passed > 0 && impossible(outcome).is_some() => {
+            Verdict::Impossible(impossible(outcome).unwrap_or_default().to_owned())
+        }
         Some(passed) if outcome.status == 0 && passed > 0 && misses(outcome) => Verdict::Missed(passed),
         Some(passed) if outcome.status == 0 && passed > 0 => Verdict::Passed(passed),
         _ => Verdict::Failed(outcome.output.trim().to_owned()),
@@ -219,6 +258,14 @@ mod tests {
     }
 
     #[test]
+    fn what_a_test_says_to_be_impossible_is_told_with_its_reason() {
+        let text =
+            "test a_cold_file ... \nnot possible: it takes Linux 5.15\nok\n\ntest result: ok. 1 passed; 0 failed\n";
+        assert_eq!(tested(&outcome("page cache", 0, text)), Verdict::Impossible("it takes Linux 5.15".to_owned()));
+        assert!(matches!(tested(&outcome("page cache", 98, "there is no disk\n")), Verdict::Failed(_)));
+    }
+
+    #[test]
     fn calls_that_the_kernel_missed_are_not_called_exact() {
         let text =
             "storm by Raw: this kernel misses calls: 5 are missing, 7 it says\ntest result: ok. 12 passed; 0 failed\n";
@@ -226,6 +273,22 @@ mod tests {
         let result =
             Result::new("newest", "amd64", &[outcome("doctor", 1, "but this kernel\n  misses calls by leg raw")]);
         assert_eq!(result.others, [("doctor".to_owned(), Verdict::Missed(1))]);
+    }
+
+    #[test]
+    fn a_run_of_some_steps_changes_only_those() {
+        let whole = |status| {
+            let exact = "test result: ok. 3 passed; 0 failed\n";
+            [outcome("attach raw", 0, ""), outcome("exact raw", 0, exact), outcome("doctor", status, "")]
+        };
+        let mut result = Result::new("6.1", "amd64", &whole(0));
+        let order = outcome("order", 0, "test result: ok. 9 passed; 0 failed\n");
+        let part = Result::new("6.1", "amd64", &[order, outcome("doctor", 1, "miscounted")]);
+        assert_eq!((&part.legs, part.failures().len()), (&vec![], 1), "a leg that was not tried did not fail");
+        result.update(&part);
+        assert_eq!(result.legs, [("raw".to_owned(), Verdict::Passed(3))]);
+        let doctor = ("doctor".to_owned(), Verdict::Failed("miscounted".to_owned()));
+        assert_eq!(result.others, [doctor, ("order".to_owned(), Verdict::Passed(9))]);
     }
 
     #[test]

@@ -1,10 +1,9 @@
 //! Where in its file a call began, beside where the last one ended; and calls of `sendfile` that sent less than was asked.
 
 use agent_ebpf::{
-    Class, Direction, Endpoint, FileOrder, NO_END, OrderOffsets, PORT_NONE, READ_AGAIN, READER_ENDS, Reader, Runs,
-    Short, ShortKey, ShortReason, Syscall,
-    reader::{CONNECTION, WRITER},
-    reader_key, short_index,
+    Class, Direction, Endpoint, FILE_ENDS, FileEnds, FileOrder, NO_END, OrderOffsets, PORT_NONE, READ_AGAIN,
+    READER_ENDS, Reader, ReaderEnd, Runs, Short, ShortKey, ShortReason, Syscall, reader::CONNECTION, reader_key,
+    short_index,
 };
 use aya_ebpf::{
     bindings::BPF_NOEXIST,
@@ -26,6 +25,8 @@ use super::{
 
 #[map]
 pub(crate) static ORDERS: Array<FileOrder> = Array::with_max_entries(1, 0);
+#[map]
+pub(crate) static ENDS: Array<FileEnds> = Array::with_max_entries(1, 0);
 #[map]
 pub(crate) static READERS: LruHashMap<u64, Reader> = LruHashMap::with_max_entries(1, 0);
 #[map]
@@ -161,14 +162,8 @@ extern "C" fn note_call(which: u64, how: u64, place: u64, moved: u64, asked: u64
     let is_known = end >= bytes && end < UNKNOWN / 2;
     let direction = how >> HOW_DIRECTION & 1;
     if is_known {
-        let reader = if direction == Direction::Written as u64 {
-            WRITER
-        } else if port != PORT_NONE {
-            CONNECTION | other
-        } else {
-            (which >> 32) as u32
-        };
-        note_run(which as u32 as u64 | (reader as u64) << 32, end - bytes, bytes, direction);
+        let reader = if port != PORT_NONE { CONNECTION | other } else { (which >> 32) as u32 };
+        note_run(which as u32, reader, end - bytes, bytes, direction);
     }
     if bytes < asked && port != PORT_NONE {
         let task = running_task();
@@ -205,38 +200,136 @@ extern "C" fn note_unsent(descriptor: u64, target: u64, reason: u64, asked: u64)
     0
 }
 
-/// Counts a call in the order of its file. A global function for the same reason.
+/// Counts a call in the order of its file.
+#[inline(always)]
+fn note_run(place: u32, reader: u32, start: u64, bytes: u64, direction: u64) {
+    let (Some(order), Some(ends)) = (ORDERS.get_ptr_mut(place), ENDS.get_ptr_mut(place)) else { return };
+    // SAFETY: fields of a map's value, here and below. Writes to a file are one after the other; of readers see `goes_on`.
+    let before = if direction == Direction::Written as u64 {
+        let before = match unsafe { (*ends).written } {
+            0 => Before::Nothing,
+            last if start + 1 == last => Before::This,
+            _ => Before::Another,
+        };
+        unsafe { (*ends).written = start + bytes + 1 };
+        before
+    } else {
+        goes_on(ends, place, reader, start, bytes)
+    };
+    // At the beginning of a file nothing comes before.
+    if before as u8 == Before::Nothing as u8 && start != 0 {
+        return;
+    }
+    count(order, direction, before as u8 != Before::Another as u8, bytes);
+}
+
+/// What is known of what comes before a call.
+#[derive(Clone, Copy)]
+enum Before {
+    Nothing,
+    /// A call that ended where this one begins.
+    This,
+    /// Calls that ended elsewhere.
+    Another,
+}
+
+/// A place of a reader's is another's after so many reads of the file through which it was not used.
+const STALE: u32 = 256;
+
+/// Whether a read goes on from where one of the same reader ended, and remembers where it ended itself.
+///
+/// Two readers that find their first room at the same time may take the same one: the later one has it, and for the other one's
+/// next read nothing comes before.
+#[inline(always)]
+fn goes_on(ends: *mut FileEnds, place: u32, reader: u32, start: u64, bytes: u64) -> Before {
+    // SAFETY: fields of a map's value, and indices below the length, here and below.
+    let calls = unsafe { (*ends).calls } + 1;
+    unsafe { (*ends).calls = calls };
+    let all = unsafe { (&raw mut (*ends).ends).cast::<ReaderEnd>() };
+    let (mut next, mut own, mut room) = (FILE_ENDS, FILE_ENDS, FILE_ENDS);
+    let mut i = 0;
+    while i < FILE_ENDS {
+        let known = unsafe { *all.add(i) };
+        if known.reader == reader {
+            own = i;
+            if start <= known.end && known.end - start <= READ_AGAIN {
+                next = i;
+            }
+        }
+        if known.reader == 0 || calls - known.used >= STALE {
+            room = i;
+        }
+        i += 1;
+    }
+    // The verifier need not tell them apart.
+    let [next, own, room] = [next, own, room].map(|index| forget(index as u64, start) as usize);
+    let is_thread = reader & CONNECTION == 0;
+    let mut before = if own < FILE_ENDS { Before::Another } else { Before::Nothing };
+    let mut mine = if next < FILE_ENDS { next } else { room };
+    if next < FILE_ENDS {
+        before = Before::This;
+    } else if own < FILE_ENDS && !is_thread {
+        mine = own;
+    } else if unsafe { (*ends).is_crowded } != 0 || room >= FILE_ENDS {
+        // Rare: more than a few read this file at a time.
+        unsafe { (*ends).is_crowded = 1 };
+        match goes_on_crowded(reader_key(place, reader), start, bytes, (room < FILE_ENDS) as u64) {
+            FOUND => return Before::This,
+            KNOWN => before = Before::Another,
+            KEPT if own < FILE_ENDS => return Before::Another,
+            KEPT => return Before::Nothing,
+            KEPT_KNOWN => return Before::Another,
+            _ => {}
+        }
+    }
+    if mine < FILE_ENDS {
+        unsafe { *all.add(mine & (FILE_ENDS - 1)) = ReaderEnd { reader, used: calls, end: start + bytes } };
+    }
+    before
+}
+
+// What `goes_on_crowded` found.
+/// Nothing, and keeps nothing.
+const NOT_KNOWN: u64 = 0;
+/// The read goes on from what was known.
+const FOUND: u64 = 1;
+/// The reader is known, and this read is elsewhere; it is not kept.
+const KNOWN: u64 = 2;
+/// Nothing; where the read ended is kept.
+const KEPT: u64 = 3;
+/// The reader is known, and this read is elsewhere; where it ended is kept.
+const KEPT_KNOWN: u64 = 4;
+
+/// The same for readers that find no room beside the file's counts. Where there `is_room`, nothing new is kept here. A global
+/// function: the verifier looks at it once.
 #[unsafe(no_mangle)]
 #[inline(never)]
-extern "C" fn note_run(which: u64, start: u64, bytes: u64, direction: u64) -> u64 {
-    let (place, reader) = (which as u32, (which >> 32) as u32);
-    let Some(order) = ORDERS.get_ptr_mut(place) else { return 0 };
-    let key = reader_key(place, reader);
+extern "C" fn goes_on_crowded(key: u64, start: u64, bytes: u64, is_room: u64) -> u64 {
     let end = start + bytes;
     let Some(last) = READERS.get_ptr_mut(key) else {
+        if is_room != 0 {
+            return NOT_KNOWN;
+        }
         let fresh = Reader { ends: [end, NO_END, NO_END, NO_END] };
         let _ = READERS.insert(key, fresh, BPF_NOEXIST as u64);
-        // At the beginning of a file nothing comes before.
-        if start != 0 {
-            return 0;
-        }
-        count(order, direction, true, bytes);
-        return 0;
+        return KEPT;
     };
     // SAFETY: a field of a map's value, an entry that only this reader writes to.
     let ends = unsafe { (&raw mut (*last).ends).cast::<u64>() };
-    let is_thread = reader & CONNECTION == 0;
-    let again = if direction == Direction::Read as u64 { READ_AGAIN } else { 0 };
+    let is_thread = (key >> 32) as u32 & CONNECTION == 0;
     let mut found = READER_ENDS;
     let mut i = 0;
     while i < READER_ENDS {
         // SAFETY: the index is below their number, here and below; checked ones would make a panic, which no program may.
         let known = unsafe { *ends.add(i) };
-        let goes_on = start <= known && known - start <= again && known != NO_END;
+        let goes_on = start <= known && known - start <= READ_AGAIN && known != NO_END;
         if found == READER_ENDS && goes_on && (i == 0 || is_thread) {
             found = i;
         }
         i += 1;
+    }
+    if found == READER_ENDS && is_thread && is_room != 0 {
+        return KNOWN;
     }
     // The one that went on comes first; where none did, the one that was not used for the longest time goes.
     let mut i = READER_ENDS - 1;
@@ -249,8 +342,7 @@ extern "C" fn note_run(which: u64, start: u64, bytes: u64, direction: u64) -> u6
     }
     // SAFETY: see above.
     unsafe { *ends = end };
-    count(order, direction, found < READER_ENDS, bytes);
-    0
+    if found < READER_ENDS { FOUND } else { KEPT_KNOWN }
 }
 
 #[inline(always)]

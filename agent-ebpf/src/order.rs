@@ -4,7 +4,7 @@
 //! | map | type | index or key | value | full? |
 //! |---|---|---|---|---|
 //! | `ORDERS` | array | that of `FILE_COUNTS` | [`FileOrder`] | goes with the files |
-//! | `ENDS` | array | that of `FILE_COUNTS` | [`FileEnds`] | `READERS` |
+//! | `POSITIONS` | array | that of `FILE_COUNTS` | [`FileEnds`] | `READERS` |
 //! | `READERS` | LRU hash | [`reader_key`] | [`Reader`] | what was not used for the longest time leaves |
 //! | `SHORTS` | hash | [`ShortKey`] | [`Short`] | `SHORTS_OTHER` |
 //! | `SHORTS_OTHER` | array | [`short_index`] | [`Short`] | cannot |

@@ -26,7 +26,7 @@ use super::{
 #[map]
 pub(crate) static ORDERS: Array<FileOrder> = Array::with_max_entries(1, 0);
 #[map]
-pub(crate) static ENDS: Array<FileEnds> = Array::with_max_entries(1, 0);
+pub(crate) static POSITIONS: Array<FileEnds> = Array::with_max_entries(1, 0);
 #[map]
 pub(crate) static READERS: LruHashMap<u64, Reader> = LruHashMap::with_max_entries(1, 0);
 #[map]
@@ -203,7 +203,7 @@ extern "C" fn note_unsent(descriptor: u64, target: u64, reason: u64, asked: u64)
 /// Counts a call in the order of its file.
 #[inline(always)]
 fn note_run(place: u32, reader: u32, start: u64, bytes: u64, direction: u64) {
-    let (Some(order), Some(ends)) = (ORDERS.get_ptr_mut(place), ENDS.get_ptr_mut(place)) else { return };
+    let (Some(order), Some(ends)) = (ORDERS.get_ptr_mut(place), POSITIONS.get_ptr_mut(place)) else { return };
     // SAFETY: fields of a map's value, here and below. Writes to a file are one after the other; of readers see `goes_on`.
     let before = if direction == Direction::Written as u64 {
         let before = match unsafe { (*ends).written } {

@@ -277,7 +277,7 @@ impl Constants {
             .map_max_entries("CLIENTS_OTHER", parts.clients.map_or(1, |_| CLIENT_LISTENERS * targets))
             .override_global("ORDER_OFFSETS", &self.order, true)
             .map_max_entries("ORDERS", with_order(capacity.files))
-            .map_max_entries("ENDS", with_order(capacity.files))
+            .map_max_entries("POSITIONS", with_order(capacity.files))
             .map_max_entries("READERS", with_order((capacity.files / 8).max(1024)))
             .map_max_entries("SHORTS", with_order(1024))
             .map_max_entries("SHORTS_OTHER", with_order(targets * SHORT_REASONS))

@@ -22,7 +22,7 @@ use crate::{
 };
 
 const ORDERS: &str = "ORDERS";
-const ENDS: &str = "ENDS";
+const POSITIONS: &str = "POSITIONS";
 const SHORTS: &str = "SHORTS";
 const SHORTS_OTHER: &str = "SHORTS_OTHER";
 /// Stands for the ports of what found its map full: no port's number.
@@ -136,8 +136,8 @@ pub(super) fn clear(ebpf: &mut Ebpf, slot: u16, files: &[u32]) -> Result<(), Pro
 
 /// Another file's calls go on from nothing.
 fn forget_ends(ebpf: &mut Ebpf, mut places: impl Iterator<Item = u32>) -> Result<(), ProbeError> {
-    let mut map: Array<_, FileEnds> = map_mut(ebpf, ENDS)?;
-    places.try_for_each(|place| map.set(place, FileEnds::default(), 0)).map_err(|error| failed(ENDS, &error))
+    let mut map: Array<_, FileEnds> = map_mut(ebpf, POSITIONS)?;
+    places.try_for_each(|place| map.set(place, FileEnds::default(), 0)).map_err(|error| failed(POSITIONS, &error))
 }
 
 fn failed(name: &str, error: &MapError) -> ProbeError {

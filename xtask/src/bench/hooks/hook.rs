@@ -12,6 +12,8 @@ pub(in crate::bench) enum Hook {
     Empty,
     /// The barest counter.
     Bare,
+    /// The same with a hash map.
+    BareHash,
     /// The same with a helper's read.
     BareUntyped,
     /// `zctrace --pid`.
@@ -38,6 +40,7 @@ impl fmt::Display for Hook {
         match self {
             Self::Empty => f.write_str("empty program"),
             Self::Bare => f.write_str("bare counter in C"),
+            Self::BareHash => f.write_str("bare counter in C, hash map"),
             Self::BareUntyped => f.write_str("bare counter in C, untyped"),
             Self::Zctrace(variant) => write!(f, "zctrace, {}", variant.name),
             Self::Bpftrace => f.write_str("bpftrace, exit"),
@@ -54,11 +57,17 @@ impl Hook {
         Self::Zctrace(Variant { name: name.to_owned(), arguments })
     }
 
+    /// The same without the order of reads and writes: what it then tells of a call is whose it is, and how large.
+    fn leg_without_order(name: &str) -> Self {
+        let arguments = ["--attach", name, "--without", "order"].map(str::to_owned).to_vec();
+        Self::Zctrace(Variant { name: format!("{name} without order"), arguments })
+    }
+
     /// Those of a whole run, for the legs that zctrace knows.
     pub(in crate::bench) fn all(legs: &[&str]) -> Vec<Self> {
-        [Self::Empty, Self::Bare, Self::BareUntyped]
+        [Self::Empty, Self::Bare, Self::BareHash, Self::BareUntyped]
             .into_iter()
-            .chain(legs.iter().map(|leg| Self::leg(leg)))
+            .chain(legs.iter().flat_map(|leg| [Self::leg(leg), Self::leg_without_order(leg)]))
             .chain([Self::Bpftrace, Self::BpftracePair, Self::Strace])
             .collect()
     }
@@ -68,6 +77,7 @@ impl Hook {
         match self {
             Self::Empty => "empty".to_owned(),
             Self::Bare => "bare".to_owned(),
+            Self::BareHash => "bare-hash".to_owned(),
             Self::BareUntyped => "bare-untyped".to_owned(),
             Self::Zctrace(variant) => variant.name.clone(),
             Self::Bpftrace => "bpftrace".to_owned(),
@@ -104,6 +114,7 @@ impl Tools {
         let tool = match hook {
             Hook::Empty => return self.link("empty"),
             Hook::Bare => return self.link("bare"),
+            Hook::BareHash => return self.link("bare_hash"),
             Hook::BareUntyped => return self.link("bare_untyped"),
             Hook::Zctrace(Variant { arguments, .. }) => {
                 let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();

@@ -33,7 +33,7 @@ pub(crate) struct Options {
     /// Rounds; each attaches and detaches every hook once
     #[arg(long, default_value_t = 20)]
     rounds: u64,
-    /// Only these, without keeping the result: empty, bare, bare-untyped, raw, tracepoint, fexit, bpftrace, bpftrace-pair, strace
+    /// Only these, without keeping the result: empty, bare, bare-hash, bare-untyped, raw, 'raw without order', tracepoint, fexit, bpftrace, bpftrace-pair, strace
     #[arg(long, value_delimiter = ',')]
     only: Vec<String>,
     #[command(flatten)]

@@ -37,6 +37,13 @@ int empty(void *ctx)
 	return 0;
 }
 
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, 512);
+	__type(key, __u32);
+	__type(value, __u64);
+} BYTES_BY_KEY SEC(".maps");
+
 static __always_inline int add(__u32 number, long result)
 {
 	__u64 *bytes = bpf_map_lookup_elem(&BYTES, &number);
@@ -56,6 +63,29 @@ int bare(__u64 *ctx)
 	if (bpf_get_current_pid_tgid() >> 32 != PID || result <= 0)
 		return 0;
 	return add(NUMBER(regs), result);
+}
+
+// The same with the map that most tools take, libbpf-tools' syscount among them: one entry for each number that was seen.
+SEC("tp_btf/sys_exit")
+int bare_hash(__u64 *ctx)
+{
+	struct pt_regs *regs = (struct pt_regs *)ctx[0];
+	long result = (long)ctx[1];
+	__u32 number;
+	__u64 *bytes, none = 0;
+
+	if (bpf_get_current_pid_tgid() >> 32 != PID || result <= 0)
+		return 0;
+	number = NUMBER(regs);
+	bytes = bpf_map_lookup_elem(&BYTES_BY_KEY, &number);
+	if (!bytes) {
+		bpf_map_update_elem(&BYTES_BY_KEY, &number, &none, BPF_NOEXIST);
+		bytes = bpf_map_lookup_elem(&BYTES_BY_KEY, &number);
+		if (!bytes)
+			return 0;
+	}
+	__sync_fetch_and_add(bytes, result);
+	return 0;
 }
 
 // The same as older programs write it, with a helper that reads the registers.

@@ -12,6 +12,7 @@ use super::{
     refused,
     target::{is_same, target},
     task::{running, running_task, thread_ids},
+    thread,
     transfer::{self, Ends},
 };
 use agent_ebpf::{
@@ -87,7 +88,7 @@ fn on_counted(task: *const u8, slot: u32, ids: u64, call: &Call, syscall: Syscal
             ends.to_first = true;
             ends.flags = zerocopy_flag(call, syscall);
             if ends.first.kind as u8 == Endpoint::Socket as u8 {
-                ends.flags |= tls_flag(call, syscall);
+                ends.flags |= tls_flag(call, syscall, slot, ids as u32, ends.first.port);
             }
         }
         // fs/splice.c, vmsplice: a writable end takes from memory.
@@ -115,16 +116,21 @@ fn zerocopy_flag(call: &Call, syscall: Syscall) -> u8 {
 }
 
 /// Whether what was sent begins with the header of a TLS record (RFC 8446, 5.1): a content type from 20 to 24, the version
-/// 3.x. What begins in the middle of a record, after one was cut short, does not.
+/// 3.x. What begins in the middle of a record, after one was cut short, does not. See [`agent_ebpf::Looks`].
 #[inline(always)]
-fn tls_flag(call: &Call, syscall: Syscall) -> u8 {
-    let buffer = match syscall {
-        Syscall::Write | Syscall::Sendto => Some(call.argument(1)),
-        // struct iovec begins with the address.
-        Syscall::Writev if !call.compat => user::<u64>(call.argument(1)),
-        _ => None,
+fn tls_flag(call: &Call, syscall: Syscall, slot: u32, tid: u32, port: u32) -> u8 {
+    let is_vector = match syscall {
+        Syscall::Write | Syscall::Sendto => false,
+        Syscall::Writev if !call.compat => true,
+        _ => return 0,
     };
-    let header = buffer.and_then(user::<u32>).unwrap_or(0);
-    let (content, major, minor) = (header & 0xff, header >> 8 & 0xff, header >> 16 & 0xff);
-    if content >= 20 && content <= 24 && major == 3 && minor <= 4 { FLAG_TLS } else { 0 }
+    let look = || {
+        let start = call.argument(1);
+        // struct iovec begins with the address.
+        let start = if is_vector { user::<u64>(start) } else { Some(start) };
+        let header = start.and_then(user::<u32>).unwrap_or(0);
+        let (content, major, minor) = (header & 0xff, header >> 8 & 0xff, header >> 16 & 0xff);
+        content >= 20 && content <= 24 && major == 3 && minor <= 4
+    };
+    if thread::sends_header(slot, tid, port, look) { FLAG_TLS } else { 0 }
 }

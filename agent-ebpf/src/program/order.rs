@@ -19,7 +19,7 @@ use super::{
     globals::{offset, read_member},
     object::{Object, file_of},
     read::{far, forget, user},
-    task::running_task,
+    task::current_task,
     transfer::Places,
 };
 
@@ -154,7 +154,7 @@ extern "C" fn note_call(which: u64, how: u64, place: u64, moved: u64, asked: u64
     } else if position == Position::End as u64 {
         user::<u64>(place)
     } else if position == Position::OfFile as u64 {
-        file_of(running_task(), descriptor).and_then(|file| far::<u64>(file, at(|offsets| &offsets.file_pos)))
+        file_of(current_task(), descriptor).and_then(|file| far::<u64>(file, at(|offsets| &offsets.file_pos)))
     } else {
         None
     };
@@ -166,7 +166,7 @@ extern "C" fn note_call(which: u64, how: u64, place: u64, moved: u64, asked: u64
         note_run(which as u32, reader, end - bytes, bytes, direction);
     }
     if bytes < asked && port != PORT_NONE {
-        let task = running_task();
+        let task = current_task();
         let reason = if bytes >= LIMIT {
             ShortReason::Limit
         } else if is_known && size_of(task, descriptor) <= end {
@@ -193,7 +193,7 @@ pub(crate) fn note_nothing(target: u32, call: &Call, syscall: Syscall, ret: i64)
 #[unsafe(no_mangle)]
 #[inline(never)]
 extern "C" fn note_unsent(descriptor: u64, target: u64, reason: u64, asked: u64) -> u64 {
-    let sink = Object::of(running_task(), target as u32, descriptor as u32);
+    let sink = Object::of(current_task(), target as u32, descriptor as u32);
     if sink.kind as u8 == Endpoint::Socket as u8 {
         count_short(target | (sink.port as u64) << 32, reason, asked, 0);
     }
@@ -372,14 +372,13 @@ fn waits(task: *const u8, descriptor: u32) -> ShortReason {
     if flags & O_NONBLOCK != 0 { ShortReason::SendBuffer } else { ShortReason::Interrupted }
 }
 
-/// Counts a call that sent less than was asked. `whose` is the target and the port. A global function for the same reason.
-#[unsafe(no_mangle)]
-#[inline(never)]
-extern "C" fn count_short(whose: u64, reason: u64, asked: u64, sent: u64) -> u64 {
+/// Counts a call that sent less than was asked. `whose` is the target and the port.
+#[inline(always)]
+fn count_short(whose: u64, reason: u64, asked: u64, sent: u64) {
     let key = ShortKey { target: whose as u16, reason: reason as u16, port: (whose >> 32) as u32 };
     let entry = entry(&SHORTS, &key, Short { calls: 0, asked: 0, sent: 0 });
     let first = short_index(whose as u16 as u32, ShortReason::SendBuffer);
-    let Some(entry) = entry.or_else(|| SHORTS_OTHER.get_ptr_mut(first + reason as u32)) else { return 0 };
+    let Some(entry) = entry.or_else(|| SHORTS_OTHER.get_ptr_mut(first + reason as u32)) else { return };
     // SAFETY: fields of a map's value.
     unsafe {
         add_shared(&raw mut (*entry).calls, 1);
@@ -388,5 +387,4 @@ extern "C" fn count_short(whose: u64, reason: u64, asked: u64, sent: u64) -> u64
             add_shared(&raw mut (*entry).sent, sent);
         }
     }
-    0
 }

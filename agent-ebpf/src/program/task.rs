@@ -32,6 +32,17 @@ pub(crate) fn thread_ids(task: *const u8) -> u64 {
     bpf_get_current_pid_tgid()
 }
 
+/// The running task by the cheapest way.
+#[inline(always)]
+pub(crate) fn current_task() -> *const u8 {
+    if has(|features| &features.run_queue)
+        && let Some(task) = of_run_queue()
+    {
+        return task;
+    }
+    running_task()
+}
+
 /// `struct task_struct *`, for [`super::read::near`].
 #[inline(always)]
 pub(crate) fn running_task() -> *const u8 {

@@ -1,6 +1,8 @@
 //! What a thread reads from files, tied to what it next sends; and through which ports it sends.
 
-use agent_ebpf::{Counter, FLAG_FILE, FileKey, FilePath, InodeKey, THREAD_PORTS, THREADS as THREAD_ENTRIES, Thread};
+use agent_ebpf::{
+    Counter, FLAG_FILE, FileKey, FilePath, InodeKey, Looks, THREAD_PORTS, THREADS as THREAD_ENTRIES, Thread,
+};
 
 use super::{
     account::{NOWHERE, file},
@@ -40,6 +42,7 @@ fn entry(target: u32, tid: u32) -> Option<&'static mut Thread> {
         thread.file = InodeKey { inode: 0, device: 0, generation: 0 };
         thread.ports = [0; THREAD_PORTS];
         thread.sends = [0; THREAD_PORTS + 1];
+        thread.looks = [Looks { looks: 0, score: 0 }; THREAD_PORTS];
     }
     Some(thread)
 }
@@ -92,6 +95,26 @@ pub(crate) fn sends(target: u32, tid: u32, port: u32, sent: u64) -> Carried {
     }
     let place = file(&key, NO_DESCRIPTOR, tid, FilePath::SentCopied, 1, sent);
     Carried { bytes, flags: FLAG_FILE, place }
+}
+
+/// Whether what this thread now sends through `port` begins with the header of a TLS record: by a look at it, or known from
+/// earlier ones.
+#[inline(always)]
+pub(crate) fn sends_header(target: u32, tid: u32, port: u32, look: impl FnOnce() -> bool) -> bool {
+    let Some(thread) = entry(target, tid) else { return look() };
+    let which = if thread.ports[0] == port {
+        0
+    } else if thread.ports[1] == port {
+        1
+    } else {
+        return look();
+    };
+    if let Some(known) = thread.looks[which].known(thread.sends[which]) {
+        return known;
+    }
+    let is_header = look();
+    thread.looks[which] = thread.looks[which].and(is_header);
+    is_header
 }
 
 /// Notes a send through `port`.

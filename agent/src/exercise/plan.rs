@@ -36,6 +36,8 @@ pub enum Plan {
     Crowd(u64),
     /// Threads that make it hard to tell whose data they send.
     Days,
+    /// So many sends that it is settled whether they are TLS.
+    Settled,
     /// Calls that take a known time at least: 60 ms.
     Slow,
 }
@@ -56,6 +58,7 @@ impl Plan {
             Self::Cold => plans::cold::prepare(dir),
             Self::Crowd(threads) => plans::crowd::prepare(dir, usize::try_from(*threads).unwrap_or(usize::MAX)),
             Self::Days => plans::days::prepare(dir),
+            Self::Settled => plans::settled::prepare(dir),
             Self::Slow => plans::slow::prepare(dir),
         }
     }
@@ -77,6 +80,7 @@ impl fmt::Display for Plan {
             Self::Cold => f.write_str("cold"),
             Self::Crowd(threads) => write!(f, "crowd={threads}"),
             Self::Days => f.write_str("days"),
+            Self::Settled => f.write_str("settled"),
             Self::Slow => f.write_str("slow"),
         }
     }
@@ -98,6 +102,7 @@ impl FromStr for Plan {
             "flows" => Self::Flows,
             "cold" => Self::Cold,
             "days" => Self::Days,
+            "settled" => Self::Settled,
             "slow" => Self::Slow,
             other => match other.split_once('=').map(|(plan, number)| (plan, number.parse())) {
                 Some(("storm", Ok(calls))) => Self::Storm(calls),

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use agent_ebpf::{Counter, Endpoint, Syscall};
+use agent_ebpf::{Counter, Endpoint, Looks, Syscall};
 use zctrace::{
     exercise::{KnownPort, Ledger, Plan},
     report::{Attach, EndedBy, Facts, KafkaTarget, Report, Target, Window, build},
@@ -131,5 +131,39 @@ fn threads_that_make_it_hard_to_tell_whose_data_they_send() {
         assert_eq!(reopened, BTreeMap::from([(50, vec![("headers", 50)]), (40_000, vec![("unknown", 40_000)])]));
         // The idle thread's, and what another read of the first of two topics.
         assert_eq!(report.unsent_read_bytes, 10_000 + 300);
+    }
+}
+
+#[test]
+fn what_sends_begin_with_is_seen_at_each_of_them_or_soon() {
+    for (ledger, snapshot) in exact_and_whole(Plan::Settled, &LEGS) {
+        let report = of_a_broker(&snapshot);
+        // The ports are known by their bytes: all of them, and those of the sends that began with a header.
+        for (all, with_header, plain) in
+            [(200 * 105, 200 * 60, 0), (200 * 155, 200 * 105, 50), (200 * 175, 200 * 105, 70)]
+        {
+            let of_port = |port: u32| {
+                let of = snapshot.transfers.iter().filter(move |transfer| transfer.id.port == port);
+                of.filter(|transfer| transfer.id.sink == Endpoint::Socket)
+            };
+            let port = ledger
+                .transfers
+                .iter()
+                .map(|known| known.port.code())
+                .find(|port| of_port(*port).map(|transfer| transfer.bytes).sum::<u64>() == all);
+            let port = port.unwrap_or_else(|| panic!("no port sent {all} bytes"));
+            let tls: u64 = of_port(port).filter(|transfer| transfer.id.tls).map(|transfer| transfer.bytes).sum();
+            let listener = report.listeners.iter().find(|listener| listener.port == Some(u16::try_from(port).unwrap()));
+            let reasons: Vec<_> = listener.unwrap().reasons.iter().map(|of| (of.code, of.bytes)).collect();
+            if plain == 0 {
+                assert!((with_header..=all).contains(&tls), "{tls}");
+                assert_eq!(reasons, [("tls", all)]);
+            } else {
+                // What changes is noticed by the next look.
+                let late = Looks::EVERY - 1;
+                let (least, most) = if plain == 50 { (late * 105, 0) } else { (0, late * plain) };
+                assert!((with_header - least..=with_header + most).contains(&tls), "{tls} of {all}");
+            }
+        }
     }
 }

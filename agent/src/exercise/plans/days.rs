@@ -58,7 +58,7 @@ pub(in crate::exercise) fn prepare(dir: &Path) -> Result<Calls, ExerciseError> {
 }
 
 /// A thread that has done nothing before.
-fn in_a_thread(
+pub(super) fn in_a_thread(
     recorder: &mut Recorder,
     day: impl FnOnce(&mut Recorder) -> Result<(), ExerciseError> + Send,
 ) -> Result<(), ExerciseError> {

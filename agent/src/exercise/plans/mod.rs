@@ -15,6 +15,7 @@ pub(super) mod flows;
 pub(super) mod io_uring;
 pub(super) mod listener;
 pub(super) mod partial;
+pub(super) mod settled;
 pub(super) mod slow;
 pub(super) mod storm;
 pub(super) mod threads;

@@ -9,6 +9,9 @@
 //! | `sendfile_refused` | large writes of no file's data on a listener for which the kernel refused `sendfile` |
 //! | `remote_segments` | large writes of no file's data while a broker's threads that read remote segments ran, as many bytes as came in by connections that it opened and by files that are no log, at most |
 //! | `unknown` | anything else |
+//!
+//! Writes are looked at for a record's header until it is settled whether a thread's are TLS, and then one in 16:
+//! [`agent_ebpf::Looks`].
 
 use std::collections::BTreeMap;
 

@@ -66,7 +66,7 @@ impl Looks {
     #[must_use]
     #[inline(always)]
     pub const fn known(&self, send: u64) -> Option<bool> {
-        if self.looks < Self::SETTLED || send % Self::EVERY == 0 {
+        if self.looks < Self::SETTLED || send.is_multiple_of(Self::EVERY) {
             None
         } else if self.score == 0 {
             Some(false)

@@ -120,7 +120,7 @@ impl Member {
 
     pub(super) fn look(&mut self, name: &str, attach: Attach, now: Instant) {
         let (before, mut series, mut flows) = match self.view.take() {
-            Some(view) => (view.report.topics, view.series, view.flows),
+            Some(view) => (self.builder.take_back(view.report), view.series, view.flows),
             None => Default::default(),
         };
         let parts = [&self.present, &self.past];

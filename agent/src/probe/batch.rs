@@ -20,7 +20,7 @@ const BPF_MAP_LOOKUP_BATCH: libc::c_long = 24;
 /// include/linux/errno.h: what a kind of map answers that has no batches, as per-CPU arrays before Linux 5.13.
 const ENOTSUPP: i32 = 524;
 /// Bytes of values at a call, at first: few calls, and little memory on hosts with many CPUs.
-const BATCH_BYTES: usize = 128 << 10;
+const BATCH_BYTES: usize = 64 << 10;
 /// Entries at a call, at least, at first. A hash table's bucket must fit into one.
 const FEWEST_ENTRIES: usize = 16;
 /// The kernel's batches are no larger than this, whatever is asked: a bucket with more entries would be a broken hash.

@@ -28,7 +28,7 @@ pub(super) fn log(value: &FileValue) -> Option<InodeKey> {
 #[derive(Debug, Default)]
 pub(super) struct Known {
     /// Whose counts lie at each place of `FILE_COUNTS`.
-    owners: Vec<Option<Owner>>,
+    owners: Vec<Owner>,
     /// Which files there are has changed since their directories were last looked for, or not all of these were found.
     changed: bool,
     /// Directories in which the targets' files lie, in their order: slot of the target, and place in its snapshot.
@@ -43,7 +43,7 @@ impl Known {
 
     /// Whose counts lie at a place: index of the target, and of the file in its snapshot.
     pub(super) fn owner(&self, place: u32) -> Option<(usize, usize)> {
-        let owner = self.owners.get(place as usize).copied().flatten()?;
+        let owner = self.owners.get(place as usize).filter(|owner| owner.target != Owner::NOBODY.target)?;
         Some((owner.target.into(), owner.file as usize))
     }
 }
@@ -55,6 +55,11 @@ struct Owner {
     target: u16,
     file: u32,
     port: u32,
+}
+
+impl Owner {
+    /// Of a place that no file of a target has: there are fewer targets than this.
+    const NOBODY: Self = Self { target: u16::MAX, file: 0, port: 0 };
 }
 
 /// Reads the files of some targets into their snapshots. Returns the entries of the table.
@@ -75,7 +80,7 @@ pub(super) fn files(ebpf: &Ebpf, lives: &mut [(u16, &mut Snapshot)], known: &mut
     }
     let count = u32::try_from(known.owners.len()).unwrap_or(u32::MAX);
     for_each_from(ebpf, "FILE_COUNTS", 0, count, |index, values: &[FileCounts]| {
-        let owner = known.owners.get(index as usize).copied().flatten();
+        let owner = known.owners.get(index as usize);
         if let Some(owner) = owner
             && let Some(file) = lives
                 .get_mut(usize::from(owner.target))
@@ -96,7 +101,7 @@ type Present = Vec<Vec<bool>>;
 fn owners(
     ebpf: &Ebpf,
     lives: &[(u16, &mut Snapshot)],
-    owners: &mut Vec<Option<Owner>>,
+    owners: &mut Vec<Owner>,
 ) -> Result<(u32, Vec<Fresh>, Present), ProbeError> {
     let used = Places::Files.used(ebpf)?;
     owners.clear();
@@ -115,10 +120,10 @@ fn owners(
         present[index][file] = true;
         let place = values[0].index as usize;
         if place >= owners.len() && values[0].index < used {
-            owners.resize(place + 1, None);
+            owners.resize(place + 1, Owner::NOBODY);
         }
         if let Some(owner) = owners.get_mut(place) {
-            *owner = Some(Owner { target, file: u32::try_from(file).unwrap_or(u32::MAX), port: key.port });
+            *owner = Owner { target, file: u32::try_from(file).unwrap_or(u32::MAX), port: key.port };
         }
     })?;
     Ok((entries, fresh, present))

@@ -23,6 +23,12 @@ pub struct Builder {
 }
 
 impl Builder {
+    /// Takes back a Report that nobody looks at any more: its memory is used again. Its topics are for the next one.
+    pub fn take_back(&mut self, report: Report) -> Vec<Topic> {
+        self.tally.take_back(report.listeners.into_iter().map(|listener| listener.flows));
+        report.topics
+    }
+
     /// Builds one from what was counted in several parts, such as what a process does that runs and what those did that
     /// have ended. `topics` are those of the Report before, if there was one: their memory is used again.
     #[must_use]

@@ -117,8 +117,8 @@ pub(super) fn calls(delta: &Snapshot, sent: &SentByPort) -> BTreeMap<LocalPort, 
             *calls.entry(port).or_default() += transfer.calls();
         }
     }
-    for (port, origins) in sent {
-        *calls.entry(port.clone()).or_default() += origins.values().map(|sent| sent.read_calls).sum::<u64>();
+    for (port, of) in sent {
+        *calls.entry(port.clone()).or_default() += of.read_calls;
     }
     calls
 }

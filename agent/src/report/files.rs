@@ -1,13 +1,13 @@
 //! File traffic: which files are a topic's log, and the sums by topic-partition.
 
 use std::{
-    collections::{BTreeMap, BTreeSet, HashMap},
+    collections::{BTreeMap, BTreeSet, HashMap, VecDeque},
     sync::Arc,
 };
 
 use agent_ebpf::{FileBytes, FilePath, Fill, InodeKey};
 
-use super::{CacheUse, Facts, FileTraffic, LocalPort, LogUse, OTHER, Topic, cache::OfFiles, order::OfLogs};
+use super::{CacheUse, Facts, FileTraffic, Flow, LocalPort, LogUse, OTHER, Topic, cache::OfFiles, order::OfLogs};
 use crate::{
     kafka::{TopicPartition, is_segment},
     snapshot::{Directory, File, Sent, Snapshot},
@@ -28,6 +28,8 @@ pub(super) struct Tally {
     sent: HashMap<(u32, Option<Arc<str>>), Sent>,
     /// Bytes that were read of files that are no topic's log, by threads that did not send them.
     unsent: u64,
+    /// Memory for flows.
+    spare: VecDeque<Vec<Flow>>,
     /// Number of the Report that is made.
     round: u32,
 }
@@ -128,17 +130,17 @@ impl Directories {
     }
 }
 
-/// Whose data left through a socket.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Origin {
-    /// A topic's log.
-    Topic(Arc<str>),
-    /// Files that are no topic's log.
-    Files,
+/// What left through the sockets of a port.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct OfPort {
+    /// By topic and of all other files; no reason is known yet.
+    pub(super) flows: Vec<Flow>,
+    /// Calls that read what was carried.
+    pub(super) read_calls: u64,
 }
 
-/// By port, and by whose data they were.
-pub(super) type SentByPort = BTreeMap<LocalPort, BTreeMap<Origin, Sent>>;
+/// What left through sockets, by port.
+pub(super) type SentByPort = BTreeMap<LocalPort, OfPort>;
 
 /// A directory.
 #[derive(Clone, Debug)]
@@ -294,14 +296,53 @@ impl Tally {
         }
     }
 
+    /// Takes memory that [`Self::sent`] had given out.
+    pub(super) fn take_back(&mut self, flows: impl Iterator<Item = Vec<Flow>>) {
+        self.spare.extend(flows.filter(|flows| flows.capacity() > 0));
+    }
+
     /// What of the files of the last round left through sockets.
-    pub(super) fn sent(&self) -> SentByPort {
-        let mut ports = SentByPort::new();
-        for ((port, topic), sent) in self.sent.iter().filter(|(_, sent)| **sent != Sent::default()) {
-            if let Some(port) = LocalPort::from_code(*port) {
-                let origin = topic.clone().map_or(Origin::Files, Origin::Topic);
-                *ports.entry(port).or_default().entry(origin).or_default() += *sent;
-            }
+    pub(super) fn sent(&mut self) -> SentByPort {
+        let moved = || {
+            let moved = self.sent.iter().filter(|(_, sent)| **sent != Sent::default());
+            moved.filter_map(|((port, topic), sent)| Some((LocalPort::from_code(*port)?, topic, sent)))
+        };
+        let mut room: BTreeMap<LocalPort, usize> = BTreeMap::new();
+        moved().for_each(|(port, ..)| *room.entry(port).or_default() += 1);
+        let spare = &mut self.spare;
+        let mut empty = |room: usize| {
+            let mut flows = spare.pop_front().unwrap_or_default();
+            flows.clear();
+            // One more: for what is no file's.
+            flows.reserve_exact(room + 1);
+            OfPort { flows, read_calls: 0 }
+        };
+        let mut ports: SentByPort = room.into_iter().map(|(port, room)| (port, empty(room))).collect();
+        for (port, topic, sent) in moved() {
+            let Some(of) = ports.get_mut(&port) else { continue };
+            of.read_calls += sent.read_calls;
+            of.flows.push(Flow {
+                from: if topic.is_some() { "topic" } else { "files" },
+                topic: topic.clone(),
+                zero_copy_bytes: sent.zero_copy,
+                copied_bytes: sent.copied,
+                read_bytes: sent.carried,
+                reason: None,
+            });
+        }
+        self.spare.clear();
+        // Several of the contract's ports may be one here.
+        for of in ports.values_mut() {
+            of.flows.sort_unstable_by(|a, b| a.topic.cmp(&b.topic));
+            of.flows.dedup_by(|next, sum| {
+                let is_same = next.topic == sum.topic;
+                if is_same {
+                    sum.zero_copy_bytes += next.zero_copy_bytes;
+                    sum.copied_bytes += next.copied_bytes;
+                    sum.read_bytes += next.read_bytes;
+                }
+                is_same
+            });
         }
         ports
     }

@@ -344,7 +344,7 @@ proptest! {
             );
             let built = builder.build(&[&present, &past], &facts, window.clone(), attach.clone(), topics);
             prop_assert_eq!(&built, &build(&present.plus(&past), &facts, window, attach));
-            topics = built.topics;
+            topics = builder.take_back(built);
         }
     }
 }

@@ -19,7 +19,7 @@ use agent_ebpf::{Endpoint, PORT_OUTBOUND, SIZE_BUCKETS};
 
 use super::{
     Facts, Flow, LocalPort, Reason,
-    files::{Origin, SentByPort},
+    files::SentByPort,
     listeners::{Path, path},
 };
 use crate::snapshot::{Sent, Snapshot, Transfer};
@@ -225,16 +225,15 @@ pub(super) fn why(delta: &Snapshot, facts: &Facts, mut sent: SentByPort, unsent:
     let mut all = BTreeMap::new();
     let remote = remote(delta, unsent);
     for (port, totals) in totals(delta) {
-        let of_files = sent.remove(&port).unwrap_or_default();
+        let of_files = sent.remove(&port).unwrap_or_default().flows;
         let mut seen = Seen { remote, ..totals.seen };
         seen.encrypts = match port {
             LocalPort::Port(port) => facts.listeners.iter().any(|known| known.port == port && known.encrypts()),
             LocalPort::Entry(_) => false,
         };
-        seen.of_log =
-            of_files.iter().filter(|(origin, _)| matches!(origin, Origin::Topic(_))).map(|(_, sent)| sent.copied).sum();
+        seen.of_log = of_files.iter().filter(|flow| flow.topic.is_some()).map(|flow| flow.copied_bytes).sum();
         // What was sent after classes were loaded is no file's.
-        seen.of_file = seen.of_file.min(of_files.values().map(|sent| sent.copied).sum());
+        seen.of_file = seen.of_file.min(of_files.iter().map(|flow| flow.copied_bytes).sum());
         let flows = flows(of_files, &totals.egress, &reasons(&seen), seen.of_file);
         all.insert(port, Why { flows, seen });
     }
@@ -317,38 +316,23 @@ fn large(sizes: &[u64; SIZE_BUCKETS], bytes: u64) -> u64 {
     least.max(bytes.saturating_sub(most))
 }
 
-fn flows(of_files: BTreeMap<Origin, Sent>, egress: &Sent, reasons: &[Reason], plain_of_file: u64) -> Vec<Flow> {
+fn flows(mut flows: Vec<Flow>, egress: &Sent, reasons: &[Reason], plain_of_file: u64) -> Vec<Flow> {
     let has = |code: &str| reasons.iter().any(|reason| reason.code == code);
     // With TLS and without it from files of one listener, nobody can tell which topic left how.
     let is_mixed = has("tls") && plain_of_file > 0 && (has("log_read") || has("file_read"));
     let mut rest = *egress;
-    let mut flows: Vec<Flow> = of_files
-        .into_iter()
-        .map(|(origin, sent)| {
-            rest.zero_copy = rest.zero_copy.saturating_sub(sent.zero_copy);
-            rest.copied = rest.copied.saturating_sub(sent.copied);
-            let reason = match &origin {
-                _ if sent.copied == 0 => None,
-                _ if is_mixed => Some("unknown"),
-                _ if has("tls") => Some("tls"),
-                Origin::Topic(_) if has("log_read") => Some("log_read"),
-                Origin::Files if has("file_read") => Some("file_read"),
-                _ => Some("unknown"),
-            };
-            let (from, topic) = match origin {
-                Origin::Topic(topic) => ("topic", Some(topic)),
-                Origin::Files => ("files", None),
-            };
-            Flow {
-                from,
-                topic,
-                zero_copy_bytes: sent.zero_copy,
-                copied_bytes: sent.copied,
-                read_bytes: sent.carried,
-                reason,
-            }
-        })
-        .collect();
+    for flow in &mut flows {
+        rest.zero_copy = rest.zero_copy.saturating_sub(flow.zero_copy_bytes);
+        rest.copied = rest.copied.saturating_sub(flow.copied_bytes);
+        flow.reason = match &flow.topic {
+            _ if flow.copied_bytes == 0 => None,
+            _ if is_mixed => Some("unknown"),
+            _ if has("tls") => Some("tls"),
+            Some(_) if has("log_read") => Some("log_read"),
+            None if has("file_read") => Some("file_read"),
+            _ => Some("unknown"),
+        };
+    }
     flows.sort_unstable_by(|a, b| {
         let bytes = |flow: &Flow| flow.zero_copy_bytes + flow.copied_bytes;
         // Topics by name before the other files.

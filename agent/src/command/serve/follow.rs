@@ -18,7 +18,7 @@ use crate::{
     discover::{self, Discovery, Found, Rule},
     error::Error,
     fleet::{Fleet, Life},
-    serve::Stats,
+    serve::{Stats, memory},
     target::{Pidfd, TargetError},
 };
 
@@ -126,7 +126,11 @@ fn scan(discovery: &Mutex<Discovery>, fleet: &Mutex<Fleet>, stats: &Stats) -> Ve
         tracing::error!(processes = refused, "so many in all can't be watched; they are tried again");
     }
     stats.refused.fetch_add(refused, Ordering::Relaxed);
-    stats.scans.fetch_add(1, Ordering::Relaxed);
+    if stats.scans.fetch_add(1, Ordering::Relaxed) == 0 {
+        // The first look is the end of the start.
+        memory::give_back();
+        memory::give_back_code();
+    }
     admitted
 }
 

@@ -65,8 +65,8 @@ impl<'a> Body<'a> {
         let mut compress = compress.unwrap_or_else(|| Compress::new_gzip(Compression::fast(), WINDOW));
         compress.reset();
         self.compress = Some(compress);
-        // As large as the last one: what grows is copied again and again.
-        let begun = std::mem::replace(&mut self.bytes, Vec::with_capacity(last + last / 16 + ROOM));
+        // As large as the last one and a little more: what grows is copied again and again.
+        let begun = std::mem::replace(&mut self.bytes, Vec::with_capacity(last + last / 64 + ROOM));
         self.feed(&begun, FlushCompress::None)
     }
 

@@ -32,8 +32,9 @@ pub(super) struct Scrapes {
     /// Bytes of the answer, and its samples.
     pub(super) body: f64,
     pub(super) samples: f64,
-    /// Bytes: zctrace's resident memory, and its maps in the kernel.
+    /// Bytes: zctrace's resident memory, what of it are pages of files, and its maps in the kernel.
     pub(super) resident: f64,
+    pub(super) of_files: f64,
     pub(super) maps: f64,
 }
 
@@ -59,6 +60,7 @@ pub(super) fn scrapes(programs: &Programs, size: Size, rounds: u32) -> anyhow::R
         body: text.len() as f64,
         samples: text.lines().filter(|line| !line.starts_with('#')).count() as f64,
         resident: service.resident()?,
+        of_files: service.resident_of_files()?,
         maps: service.maps()?,
     })
 }

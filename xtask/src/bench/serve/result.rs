@@ -96,6 +96,7 @@ pub(super) fn record(found: &Found) -> Record {
             add("allocated without gzip", "KiB", kib(&garbage.plain.allocated));
         }
         add("resident", "MiB", Some(exactly(scrapes.resident / MIB)));
+        add("of it, pages of files", "MiB", Some(exactly(scrapes.of_files / MIB)));
         add("maps in the kernel", "MiB", Some(exactly(scrapes.maps / MIB)));
     }
     let large = found.sizes.iter().find(|(axis, size, ..)| *axis == Axis::Partitions && *size == LARGE);
@@ -159,13 +160,15 @@ fn method(rounds: u32) -> Vec<String> {
              `/metrics`: {rounds} of each size, after three that are not counted. `--topics.limit` is as large as what is \
              watched."
         ),
-        "Allocated: every byte that the process asks its allocator for from the request to the answer's last byte, the web \
-         server's included, by a counting allocator in `agent/examples/scrape_cost.rs` (growth of a buffer counts for what it \
-         grows by). All of it is given back after the scrape; *most at once* is how much of it is in use at a time. A client \
-         that takes no gzip has its whole answer in memory until it has read it."
+        "Allocated: with everything counted that is counted by default, every byte that the process asks its allocator for \
+         from the request to the answer's last byte, the web server's included, by a counting allocator in \
+         `agent/examples/scrape_cost.rs` (growth of a buffer counts for what it grows by). All of it is given back after the \
+         scrape; *most at once* is how much of it is in use at a time. A client that takes no gzip has its whole answer in \
+         memory until it has read it."
             .to_owned(),
-        "Resident is `VmRSS` between scrapes, after all of them. Maps are apart: the sum of `memlock` of the maps' \
-         descriptors, memory of the kernel that is not in it."
+        "Resident is `VmRSS` between scrapes, after all of them; a part of it are pages of files (`RssFile`), the program's \
+         own code and constants, which the kernel has once for all who run it. Maps are apart: the sum of `memlock` of the \
+         maps' descriptors, memory of the kernel that is not in it."
             .to_owned(),
         "Processors are simulated, as the machine has few: for a scrape on n processors the maps are read and made a Report \
          n / 2 times, since a read brings the values of all processors. That is more than n processors cost: keys and names \
@@ -217,6 +220,7 @@ mod tests {
             body: 1e6,
             samples: 3e4,
             resident: 30.0 * MIB,
+            of_files: 9.0 * MIB,
             maps: 9.0 * MIB,
         };
         let costs = || Costs { allocated: vec![5e5; 9], peak: vec![4e5; 9] };

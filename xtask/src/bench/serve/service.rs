@@ -92,9 +92,18 @@ impl Service {
 
     /// Resident memory between scrapes, in bytes: `VmRSS` of `/proc/PID/status`.
     pub(in crate::bench) fn resident(&self) -> anyhow::Result<f64> {
+        self.status("VmRSS:")
+    }
+
+    /// What of it are pages of files, nearly all of them the program's own: `RssFile` there.
+    pub(in crate::bench) fn resident_of_files(&self) -> anyhow::Result<f64> {
+        self.status("RssFile:")
+    }
+
+    fn status(&self, name: &str) -> anyhow::Result<f64> {
         let status = fs::read_to_string(format!("/proc/{}/status", self.process.id()))?;
-        let kib = status.lines().find_map(|line| line.strip_prefix("VmRSS:")?.trim().strip_suffix(" kB")?.parse().ok());
-        kib.map(|kib: f64| kib * 1024.0).context("no VmRSS")
+        let kib = status.lines().find_map(|line| line.strip_prefix(name)?.trim().strip_suffix(" kB")?.parse().ok());
+        kib.map(|kib: f64| kib * 1024.0).with_context(|| format!("no {name}"))
     }
 
     /// What its maps take in the kernel, in bytes: `memlock` in the descriptors' `fdinfo`.

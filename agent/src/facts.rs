@@ -29,6 +29,7 @@ pub fn gather(proc: &Path, process: &Process) -> Facts {
         residency: None,
         slow: Duration::ZERO,
         io_uring: target::io_uring_in_use(proc, process.pid),
+        kernel_tls: target::kernel_tls_connections(proc, process.pid),
         compat: process.compat,
         problems: Vec::new(),
     };

@@ -115,6 +115,7 @@ async fn watch(pid: u32, options: &Watch) -> Result<Report, Error> {
     if facts.io_uring != Some(true) {
         facts.io_uring = target::io_uring_in_use(proc, pid).or(facts.io_uring);
     }
+    facts.kernel_tls = facts.kernel_tls.max(target::kernel_tls_connections(proc, pid));
     let window = Window { start: humantime::format_rfc3339_millis(start).to_string(), seconds, ended_by };
     let attach = detached(probe);
     Ok(report::build(&delta, &facts, window, attach))

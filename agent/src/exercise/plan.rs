@@ -24,6 +24,8 @@ pub enum Plan {
     LateListener,
     /// The 32-bit system-call table.
     Compat,
+    /// A socket whose bytes the kernel encrypts.
+    KernelTls,
     /// MSG_ZEROCOPY.
     ZeroCopy,
     /// io_uring, which no counted call shows.
@@ -52,6 +54,7 @@ impl Plan {
             Self::Storm(calls) => plans::storm::prepare(dir, *calls),
             Self::LateListener => plans::listener::prepare(),
             Self::Compat => plans::compat::prepare(dir),
+            Self::KernelTls => plans::kernel_tls::prepare(dir),
             Self::ZeroCopy => plans::zerocopy::prepare(),
             Self::IoUring => plans::io_uring::prepare(dir),
             Self::Flows => plans::flows::prepare(dir),
@@ -74,6 +77,7 @@ impl fmt::Display for Plan {
             Self::Storm(calls) => write!(f, "storm={calls}"),
             Self::LateListener => f.write_str("late-listener"),
             Self::Compat => f.write_str("compat"),
+            Self::KernelTls => f.write_str("kernel-tls"),
             Self::ZeroCopy => f.write_str("zerocopy"),
             Self::IoUring => f.write_str("io-uring"),
             Self::Flows => f.write_str("flows"),
@@ -97,6 +101,7 @@ impl FromStr for Plan {
             "fds" => Self::Fds,
             "late-listener" => Self::LateListener,
             "compat" => Self::Compat,
+            "kernel-tls" => Self::KernelTls,
             "zerocopy" => Self::ZeroCopy,
             "io-uring" => Self::IoUring,
             "flows" => Self::Flows,

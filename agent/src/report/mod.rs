@@ -435,6 +435,8 @@ pub struct Facts {
     pub slow: std::time::Duration,
     /// Whether it has io_uring instances; `None` if that could not be seen.
     pub io_uring: Option<bool>,
+    /// Connections of its network namespace that the kernel encrypts; `None` if that could not be seen.
+    pub kernel_tls: Option<u64>,
     /// Whether it is a 32-bit program; `None` if that could not be seen.
     pub compat: Option<bool>,
     /// What could not be found out, in sentences.

@@ -66,6 +66,16 @@ pub(super) fn notes(report: &Report, delta: &Snapshot, facts: &Facts) -> Vec<Not
             ),
         );
     }
+    if let Some(connections) = facts.kernel_tls.filter(|connections| *connections > 0) {
+        note(
+            "kernel_tls",
+            format!(
+                "The kernel encrypts {connections} connections of the process's network namespace (kernel TLS), its own or \
+                 another process's: what sendfile and splice send through such a one is zero copy here, and encrypted \
+                 behind the call."
+            ),
+        );
+    }
     for problem in &facts.problems {
         note("facts", problem.clone());
     }

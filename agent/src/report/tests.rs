@@ -50,6 +50,7 @@ pub(crate) fn facts() -> Facts {
         disk_read_bytes: None,
         residency: None,
         io_uring: Some(false),
+        kernel_tls: None,
         compat: Some(false),
         problems: Vec::new(),
     }
@@ -213,6 +214,8 @@ fn each_limit_of_what_was_seen_has_its_note() {
     }
     // With submission polling the process needs no call at all.
     assert_eq!(code(&none, &Facts { io_uring: Some(true), ..facts() }), ["io_uring"]);
+    assert_eq!(code(&none, &Facts { kernel_tls: Some(1), ..facts() }), ["kernel_tls"]);
+    assert_eq!(code(&none, &Facts { kernel_tls: Some(0), ..facts() }), [""; 0]);
     assert_eq!(code(&none, &Facts { problems: vec!["why".to_owned()], ..facts() }), ["facts"]);
 }
 

@@ -118,6 +118,20 @@ pub fn io_uring_in_use(proc: &Path, pid: u32) -> Option<bool> {
     )
 }
 
+/// Connections whose bytes the kernel encrypts (kernel TLS), in the process's network namespace: its own or another process's.
+/// `None` where that can't be seen, or the kernel's module is not there (`TlsCurrTxSw` and `TlsCurrTxDevice` in
+/// `/proc/PID/net/tls_stat`, `net/tls/tls_proc.c`).
+#[must_use]
+pub fn kernel_tls_connections(proc: &Path, pid: u32) -> Option<u64> {
+    let text = fs::read_to_string(proc.join(pid.to_string()).join("net/tls_stat")).ok()?;
+    let count = |line: &str| {
+        let (name, value) = line.split_once(char::is_whitespace)?;
+        let counts = ["TlsCurrTxSw", "TlsCurrTxDevice"].contains(&name);
+        if counts { value.trim().parse::<u64>().ok() } else { None }
+    };
+    Some(text.lines().filter_map(count).sum())
+}
+
 /// A PID is a number in a namespace: what `/proc` shows must be the namespace that the kernel will look it up in.
 fn own_namespace(proc: &Path) -> Result<(), TargetError> {
     let own = fs::read_link(proc.join("self")).map_err(|error| TargetError::NoProc(error.to_string()))?;

@@ -98,6 +98,18 @@ fn an_io_uring_is_seen_by_its_descriptor() {
 }
 
 #[test]
+fn connections_that_the_kernel_encrypts_are_told_by_its_own_count() {
+    let proc = Proc::new();
+    let dir = proc.0.path().join("77/net");
+    assert_eq!(kernel_tls_connections(proc.0.path(), 77), None);
+    fs::create_dir_all(&dir).unwrap();
+    let text = "TlsCurrTxSw                     \t3\nTlsCurrRxSw                     \t9\nTlsCurrTxDevice                 \t2\n\
+                TlsTxSw                         \t70\n";
+    fs::write(dir.join("tls_stat"), text).unwrap();
+    assert_eq!(kernel_tls_connections(proc.0.path(), 77), Some(5));
+}
+
+#[test]
 fn listening_ports_of_both_families_up_to_the_first_connection() {
     let proc = tempfile::tempdir().unwrap();
     let net = proc.path().join("77/net");

@@ -16,7 +16,7 @@ use zctrace::{
     exercise::{Child, Plan},
     probe::{Capacity, LegChoice, Parts, Probe},
     snapshot::Snapshot,
-    target::listening_ports,
+    target::{kernel_tls_connections, listening_ports},
 };
 
 #[test]
@@ -63,6 +63,31 @@ fn listeners_that_open_later() {
 fn msg_zerocopy_is_told_apart() {
     for (ledger, _) in exact(Plan::ZeroCopy, &LEGS) {
         assert!(ledger.transfers.iter().any(|known| known.msg_zerocopy));
+    }
+}
+
+/// Where `ZCTRACE_TEST_KERNEL_TLS` is set; elsewhere a kernel that can't do it is no failure.
+#[test]
+fn what_the_kernel_encrypts_is_zero_copy_all_the_same() {
+    if std::env::var_os("ZCTRACE_TEST_KERNEL_TLS").is_none()
+        && let Err(reason) = Child::spawn(&executable(), &Plan::KernelTls).map(drop)
+    {
+        return eprintln!("kernel TLS can't be tested on this kernel: {reason}");
+    }
+    let child = Child::spawn(&executable(), &Plan::KernelTls).unwrap();
+    assert!(kernel_tls_connections(Path::new("/proc"), child.pid()).is_some_and(|connections| connections > 0));
+    drop(child);
+    for (ledger, snapshot) in exact(Plan::KernelTls, &LEGS) {
+        let egress = |syscall, source| {
+            let is_it = |known: &&zctrace::exercise::Known| known.syscall == syscall && known.source == source;
+            let sent = |known: &zctrace::exercise::Known| known.sink == Endpoint::Socket;
+            ledger.transfers.iter().filter(is_it).filter(|known| sent(known)).map(|known| known.bytes).sum::<u64>()
+        };
+        assert_eq!(egress(Syscall::Sendfile, Endpoint::File), 61_000);
+        assert_eq!(egress(Syscall::Write, Endpoint::Memory), 40_000);
+        assert!(egress(Syscall::Splice, Endpoint::Pipe) > 0);
+        // The records are made behind the call: nothing that the process writes looks like one.
+        assert!(snapshot.transfers.iter().all(|transfer| !transfer.id.tls), "{:?}", snapshot.transfers);
     }
 }
 

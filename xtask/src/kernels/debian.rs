@@ -9,7 +9,7 @@ use std::{
 
 use anyhow::{Context as _, bail};
 
-use super::Architecture;
+use super::{Architecture, modules};
 use crate::{cached, command::quietly};
 
 /// A series of kernels, and where Debian has it.
@@ -33,23 +33,21 @@ pub(super) const SERIES: [Series; 4] = [
 /// A kernel that can be booted.
 pub(super) struct Kernel {
     pub(super) image: PathBuf,
-    /// Its module for loop devices: what stands for a disk. ext4 is in the image.
-    pub(super) loop_module: PathBuf,
+    /// A folder with [`modules::WANTED`] and what they need, in the order of their names.
+    pub(super) modules: PathBuf,
 }
 
 /// The newest kernel of a series that can be had, from the cache if one is there.
 pub(super) fn kernel(series: &Series, architecture: Architecture) -> anyhow::Result<Kernel> {
-    let recipe = format!("{} for {}, with {LOOP}", series.name, architecture.debian());
+    let recipe = format!("{} for {}, with {}", series.name, architecture.debian(), modules::WANTED.join(" "));
     let name = format!("kernel-{}-{}", series.name, architecture.debian());
     let dir = cached::ensure(&name, &recipe, |dir| {
         println!("bringing Debian's kernel {} ({})", series.name, architecture.debian());
         download(series, architecture, dir)
     })
     .with_context(|| format!("no kernel of the series {} could be had", series.name))?;
-    Ok(Kernel { image: dir.join("vmlinuz"), loop_module: dir.join(LOOP) })
+    Ok(Kernel { image: dir.join("vmlinuz"), modules: dir.join("modules") })
 }
-
-const LOOP: &str = "loop.ko";
 
 fn download(series: &Series, architecture: Architecture, dir: &Path) -> anyhow::Result<()> {
     let apt = Apt::new(&dir.join("apt"), series.suites, architecture)?;
@@ -64,7 +62,7 @@ fn download(series: &Series, architecture: Architecture, dir: &Path) -> anyhow::
         if let Some(image) = &image {
             fs::copy(image, dir.join("vmlinuz"))?;
             fs::write(dir.join("package"), package)?;
-            take_module(&apt, package, &unpacked, dir)?;
+            take_modules(&apt, package, &unpacked, &dir.join("modules"))?;
         }
         fs::remove_dir_all(&unpacked)?;
         if image.is_some() {
@@ -75,19 +73,13 @@ fn download(series: &Series, architecture: Architecture, dir: &Path) -> anyhow::
     bail!("of Debian's packages {candidates:?} none could be brought")
 }
 
-/// Unpacks the module for loop devices: of this package, or of the one that has the modules of a kernel from 6.19 on.
-fn take_module(apt: &Apt, package: &str, unpacked: &Path, dir: &Path) -> anyhow::Result<()> {
-    let mut module = find(unpacked, "loop.ko*")?;
-    if module.is_none() {
+/// Takes the modules of this package, or of the one that has the modules of a kernel from 6.19 on.
+fn take_modules(apt: &Apt, package: &str, unpacked: &Path, into: &Path) -> anyhow::Result<()> {
+    if find(unpacked, "loop.ko*")?.is_none() {
         apt.unpack(&package.replace("linux-binary-", "linux-modules-"), unpacked)?;
-        module = find(unpacked, "loop.ko*")?;
+        find(unpacked, "loop.ko*")?.with_context(|| format!("{package} has no module loop"))?;
     }
-    let module = module.with_context(|| format!("{package} has no module {LOOP}"))?;
-    fs::copy(&module, dir.join(module.file_name().context("a module has a name")?))?;
-    if module.extension().is_some_and(|extension| extension == "xz") {
-        quietly(Command::new("xz").arg("-d").arg(dir.join("loop.ko.xz")))?;
-    }
-    Ok(())
+    modules::pick(unpacked, into)
 }
 
 /// A static busybox for this architecture.

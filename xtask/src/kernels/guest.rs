@@ -36,6 +36,9 @@ pub(super) struct Outcome {
 /// Marks the lines between which a step's output lies.
 const MARK: &str = "@@@";
 
+/// Where the guest has the kernel's modules.
+pub(super) const MODULES: &str = "modules";
+
 /// Boots `kernel` with the programs, and runs the steps; `done` is called after each.
 pub(super) fn run(
     kernel: &Kernel,
@@ -115,7 +118,7 @@ fn outcomes(text: &str) -> Vec<Outcome> {
     outcomes
 }
 
-/// busybox, the module for loop devices, the programs and a script, packed.
+/// busybox, the kernel's modules, the programs and a script, packed.
 fn initial_file_system(
     dir: &Path,
     kernel: &Kernel,
@@ -125,8 +128,12 @@ fn initial_file_system(
 ) -> anyhow::Result<PathBuf> {
     let root = dir.join("root");
     fs::create_dir_all(root.join("bin"))?;
-    fs::copy(&kernel.loop_module, root.join("loop.ko"))?;
     fs::copy(super::debian::busybox(architecture)?, root.join("bin/busybox"))?;
+    fs::create_dir_all(root.join(MODULES))?;
+    for module in fs::read_dir(&kernel.modules).context("the kernel's modules are not there")? {
+        let module = module?;
+        fs::copy(module.path(), root.join(MODULES).join(module.file_name()))?;
+    }
     if let Some(programs) = programs {
         fs::copy(&programs.zctrace, root.join("bin/zctrace"))?;
         for (name, path) in super::program::TESTS.iter().zip(&programs.tests) {

@@ -105,6 +105,7 @@ fn describe(step: &str) -> &str {
         "order" => "in what order files are read and written, and what `sendfile` does not send",
         "syncs" => "calls that wait for the disk, by each leg",
         "half-way" => "hooks of functions refused half-way",
+        "kernel-tls" => "what the kernel encrypts (kernel TLS), by each leg",
         "doctor" => "`zctrace doctor` and its self-test",
         "hotplug" => "a processor that goes and comes while calls are counted",
         other => other,

@@ -5,6 +5,7 @@ mod debian;
 mod fixture;
 mod guest;
 mod matrix;
+mod modules;
 mod program;
 mod steps;
 

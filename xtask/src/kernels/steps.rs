@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::guest::{Outcome, Step};
+use super::guest::{MODULES, Outcome, Step};
 
 /// The legs, in the order of the tables.
 pub(super) const LEGS: [&str; 4] = ["fexit", "raw", "kprobe-multi", "tracepoint"];
@@ -42,16 +42,20 @@ pub(super) fn steps(extent: Extent) -> Vec<Step> {
         // A leg that the kernel can't have says so; its tests are not run.
         let attach = format!("zctrace --pid 1 --duration 1ms --output json --attach {leg} >/dev/null");
         let test = format!(
-            "export ZCTRACE_TEST_LEGS={leg} ZCTRACE_TEST_STORM={}; test-exact --test-threads=1 --skip every_leg",
+            "export ZCTRACE_TEST_LEGS={leg} ZCTRACE_TEST_STORM={}; test-exact --test-threads=1 --skip every_leg \
+             --skip the_kernel_encrypts",
             extent.storm
         );
         steps.push(Step::new(format!("attach {leg}"), format!("{attach} && echo {leg} >>/legs")));
         steps.push(Step::new(format!("exact {leg}"), format!("grep -q {leg} /legs || exit 99; {test}")));
     }
     // A disk: an ext4 on a loop device over a file in memory.
-    let disk = "insmod /loop.ko && truncate -s 64M /image && losetup /dev/loop0 /image && \
+    let disk = "insmod /modules/*-loop.ko && truncate -s 64M /image && losetup /dev/loop0 /image && \
                 mke2fs -b 4096 /dev/loop0 >/dev/null && mkdir /disk && mount -t ext4 /dev/loop0 /disk";
     steps.push(Step::new(DISK, disk));
+    let by = |legs: &str| {
+        format!("test ! -e /legs || export ZCTRACE_TEST_LEGS=$({legs} /legs | tr '\\n' ',' | sed 's/,$//')")
+    };
     for (name, test) in OF_DISK {
         // In short: by the first leg, and the order by all, since it is the legs' own.
         let (legs, test) = match name {
@@ -59,13 +63,19 @@ pub(super) fn steps(extent: Extent) -> Vec<Step> {
             _ if extent.in_short => ("head -n 1", test),
             _ => ("cat", test),
         };
-        let legs = format!("test ! -e /legs || export ZCTRACE_TEST_LEGS=$({legs} /legs | tr '\\n' ',' | sed 's/,$//')");
+        let legs = by(legs);
         let run =
             format!("grep -q /disk /proc/mounts || {{ echo there is no disk; exit 98; }}; {test} --test-threads=1");
         steps.push(Step::new(name, format!("export ZCTRACE_TEST_DISK=/disk TMPDIR=/disk; {legs}; {run}")));
     }
     steps.push(Step::new("half-way", "grep -q fexit /legs || exit 99; test-legs --nocapture"));
     let all = "export ZCTRACE_TEST_LEGS=$(tr '\\n' ',' </legs | sed 's/,$//')";
+    // Each needs only those before it. Without the module the step says so.
+    let load =
+        format!("for module in /{MODULES}/*.ko; do insmod $module; done; grep -q '^tls ' /proc/modules || exit 99");
+    let test = "ZCTRACE_TEST_KERNEL_TLS=1; test-exact --test-threads=1 the_kernel_encrypts";
+    let legs = by(if extent.in_short { "head -n 1" } else { "cat" });
+    steps.push(Step::new("kernel-tls", format!("{load}; {legs}; export {test}")));
     steps.push(Step::new("doctor", "zctrace doctor"));
     if extent.bad_days {
         // A CPU goes and comes while calls are counted; what it counted stays.
@@ -127,13 +137,16 @@ impl Result {
             (_, exact) => exact.map(tested),
         };
         let auto = find("auto").and_then(|outcome| chosen_leg(&outcome.output)).unwrap_or_else(|| "none".to_owned());
-        let names = OF_DISK.iter().map(|(name, _)| *name).chain(["half-way", "doctor", "hotplug"]);
+        let names = OF_DISK.iter().map(|(name, _)| *name).chain(["half-way", "kernel-tls", "doctor", "hotplug"]);
         let others = names.filter_map(|name| {
             let outcome = find(name)?;
             let verdict = match (name, outcome.status) {
                 ("doctor", 0) => Verdict::Passed(1),
                 ("doctor", 1) if misses(outcome) => Verdict::Missed(1),
                 ("half-way", 99) => Verdict::Impossible("there is no leg `fexit`".to_owned()),
+                ("kernel-tls", 99) => {
+                    Verdict::Impossible("this kernel's package has no module tls that it loads".to_owned())
+                }
                 (_, 99) => Verdict::Impossible("this kernel lets no CPU go".to_owned()),
                 ("doctor", _) => Verdict::Failed(outcome.output.clone()),
                 _ => tested(outcome),

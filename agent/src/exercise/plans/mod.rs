@@ -13,6 +13,7 @@ pub(super) mod days;
 pub(super) mod fds;
 pub(super) mod flows;
 pub(super) mod io_uring;
+pub(super) mod kernel_tls;
 pub(super) mod listener;
 pub(super) mod partial;
 pub(super) mod settled;

@@ -186,7 +186,8 @@ impl Result {
                 _ => None,
             })
             .collect();
-        if !self.legs.is_empty()
+        // A run of some steps may leave legs out.
+        if self.legs.len() == LEGS.len()
             && !self.legs.iter().any(|(_, verdict)| matches!(verdict, Verdict::Passed(_) | Verdict::Missed(_)))
         {
             failures.push(("legs", "none of them works"));

@@ -27,6 +27,20 @@ fn every_offset_is_found_in_each_kernel() {
 }
 
 #[test]
+fn every_offset_is_found_in_each_kernel_of_arm64() {
+    for kernel in [kernel!("6.1-arm64"), kernel!("6.12-arm64"), kernel!("newest-arm64")] {
+        let these = kernel.offsets().unwrap();
+        // arch/arm64/include/asm/ptrace.h: 31 registers, sp, pc, pstate; orig_x0; syscallno.
+        let (first, number) = (272, 280);
+        assert_eq!((these.pt_regs_nr, these.pt_regs_args, these.pt_regs_result), (number, [first, 8, 16, 24], 0));
+        // arch/arm64/include/asm/thread_info.h: TIF_32BIT.
+        assert_eq!(these.task_compat_bit, 1 << 22);
+        assert_eq!(these.sock_family, 16);
+        assert_ne!((these.id_file, these.id_inode, these.id_socket), (0, 0, 0));
+    }
+}
+
+#[test]
 fn the_run_queue_is_asked_where_it_can_be_and_nothing_preempts() {
     let run_queue = |layout: &Layout, version, preemption| {
         let facts = KernelFacts { preemption, version, ..KernelFacts::of_types(layout) };
@@ -67,8 +81,16 @@ fn what_a_kernel_can_do_is_told_by_its_types() {
     };
     // Linux 5.15 brought the helper that `tracepoint` needs.
     assert_eq!(legs(&kernel!("5.10-amd64"), (5, 10)), [Leg::Fexit, Leg::Raw]);
-    for (newer, version) in [(kernel!("6.1-amd64"), (6, 1)), (kernel!("6.12-amd64"), (6, 12))] {
+    let newer = [
+        (kernel!("6.1-amd64"), (6, 1)),
+        (kernel!("6.12-amd64"), (6, 12)),
+        (kernel!("6.1-arm64"), (6, 1)),
+        (kernel!("6.12-arm64"), (6, 12)),
+    ];
+    for (newer, version) in newer {
         assert_eq!(legs(&newer, version), [Leg::Fexit, Leg::Raw, Leg::Tracepoint]);
     }
-    assert_eq!(legs(&kernel!("newest-amd64"), (7, 3)), Leg::ALL);
+    for newest in [kernel!("newest-amd64"), kernel!("newest-arm64")] {
+        assert_eq!(legs(&newest, (7, 3)), Leg::ALL);
+    }
 }

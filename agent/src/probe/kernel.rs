@@ -92,7 +92,7 @@ impl KernelFacts {
             raw_sys_exit: layout.has_tracepoint("sys_exit"),
             task_pt_regs: layout.has_function("bpf_task_pt_regs"),
             syscall_tracepoints: false,
-            syscall_functions: layout.has_function(&syscall_function("read")),
+            syscall_functions: PREFIXES.iter().any(|prefix| layout.has_function(&format!("{prefix}read"))),
             trampolines: layout.has_function("bpf_trampoline_link_prog"),
             kprobe_multi: layout.has_function("register_fprobe_ips"),
             lockdown: false,
@@ -146,10 +146,13 @@ pub(super) fn features(layout: &Layout, leg: Leg, facts: &KernelFacts, fetch: bo
     }
 }
 
+/// What the names of the functions that are system calls begin with: on x86-64, on arm64.
+const PREFIXES: [&str; 2] = ["__x64_sys_", "__arm64_sys_"];
+
 /// The kernel's function that is this system call, as `SYSCALL_DEFINE` of the machine's architecture names it.
 pub(super) fn syscall_function(name: &str) -> String {
-    let prefix = if cfg!(target_arch = "aarch64") { "__arm64_sys_" } else { "__x64_sys_" };
-    format!("{prefix}{name}")
+    let [x86, arm64] = PREFIXES;
+    format!("{}{name}", if cfg!(target_arch = "aarch64") { arm64 } else { x86 })
 }
 
 pub(super) fn has_tracepoint(name: &str) -> bool {

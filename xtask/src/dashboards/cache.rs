@@ -73,7 +73,7 @@ pub(super) fn cache() -> Vec<Panel> {
         )
         .query(
             &format!(
-                "sum by (segments) (zctrace_log_resident_bytes{{{TARGET}}}) / sum by (segments) (zctrace_log_size_bytes{{{TARGET}}})"
+                "sum by (segments) (zctrace_log_resident_bytes{{{TARGET}}}) / (sum by (segments) (zctrace_log_size_bytes{{{TARGET}}}) > 0)"
             ),
             "{{segments}}",
         )

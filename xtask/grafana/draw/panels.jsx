@@ -69,7 +69,9 @@ function Heatmap({ panel, frames, span, width, height, theme }) {
   const most = Math.max(...buckets.flatMap(({ counts }) => counts));
   const times = frames[0].fields[0].values;
   const builder = new UPlotConfigBuilder('utc');
-  const label = (le) => { const shown = frames[0].fields[1].display(le + 1); return `${shown.text}${shown.suffix ?? ''}`; };
+  // Sizes are whole numbers, so that a bucket of up to 2^n - 1 bytes ends where the next begins.
+  const next = panel.fieldConfig.defaults.unit === 'bytes' ? 1 : 0;
+  const label = (le) => { const shown = frames[0].fields[1].display(le + next); return `${shown.text}${shown.suffix ?? ''}`; };
   builder.addScale({ scaleKey: 'x', isTime: true, orientation: 0, direction: 1, range: () => [span.start * 1000, span.end * 1000] });
   builder.addScale({ scaleKey: 'y', orientation: 1, direction: 1, range: () => [0, buckets.length] });
   builder.addAxis({ scaleKey: 'x', isTime: true, placement: 'bottom', theme, timeZone: 'utc' });

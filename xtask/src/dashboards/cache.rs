@@ -23,7 +23,7 @@ pub(super) fn cache() -> Vec<Panel> {
     let topics = sum("", TOPIC_FILLED, TARGET);
     vec![
         Panel::stat(
-            "Log reads from the page cache",
+            "Reads from memory",
             "Share of what is read from log segments that was in memory, at least: what the kernel reads ahead counts as \
              read from disk. Normal: close to 100 %. Lower: consumers lag, or the page cache has too little room.",
             unit::SHARE,

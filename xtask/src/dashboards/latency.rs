@@ -47,8 +47,8 @@ pub(super) fn durations() -> Vec<Panel> {
              thread of the broker, and a network thread's clients with it (KAFKA-7504).",
             unit::CALLS_A_SECOND,
         )
-        .query(&sum("syscall, listener", SLOW, TARGET), "{{syscall}} {{listener}}")
-        .nothing(NOT_MEASURED)
+        .query(&format!("{} > 0", sum("syscall, listener", SLOW, TARGET)), "{{syscall}} {{listener}}")
+        .nothing("None, or not measured")
         .size(8, 8),
         Panel::lines(
             "Topics that calls take longest for",

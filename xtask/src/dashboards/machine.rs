@@ -23,7 +23,7 @@ pub(super) fn machine() -> Vec<Panel> {
         .query(&host("kind=~\"page_cache|free|anonymous|shared|kernel|huge_pages\""), "{{kind}}")
         .stacked()
         .nothing("Left out, or not seen yet")
-        .size(8, 8),
+        .size(7, 9),
         Panel::lines(
             "Not yet on disk",
             "Bytes of the chosen hosts that were changed in memory and are not on disk yet, and those on their way. Normal: \
@@ -32,7 +32,7 @@ pub(super) fn machine() -> Vec<Panel> {
         )
         .query(&host("kind=~\"dirty|writeback|swap_used\""), "{{kind}}")
         .nothing("Left out, or not seen yet")
-        .size(8, 8),
+        .size(7, 9),
         Panel::lines(
             "Heap, limit, and room for the page cache",
             "The Java heap (largest, taken, in use at the last collection), the control group's limit and use, and the \
@@ -43,7 +43,7 @@ pub(super) fn machine() -> Vec<Panel> {
         .query(&by_kind("zctrace_cgroup_memory_bytes"), "group {{kind}} of {{target}}")
         .query(&last("zctrace_page_cache_room_bytes"), "room for the page cache of {{target}}")
         .nothing("Left out, or not seen yet")
-        .size(8, 8),
+        .size(10, 9),
         Panel::stat(
             "In swap",
             "Bytes of the broker's own memory that are in swap. Normal: 0. A collection of garbage reads all of it back.",
@@ -52,7 +52,7 @@ pub(super) fn machine() -> Vec<Panel> {
         .query(&format!("sum(zctrace_swapped_bytes{{{TARGET}}})"), "")
         .fixed(COPIED)
         .nothing("Left out, or not seen yet")
-        .size(4, 8),
+        .size(8, 6),
         Panel::bars(
             "What could be better",
             "The advice that zctrace has for the chosen brokers, and for how many of them. `zctrace --pid` and the page of \
@@ -62,7 +62,7 @@ pub(super) fn machine() -> Vec<Panel> {
         .query(&format!("sum by (id) (zctrace_advice{{{TARGET}}})"), "{{id}}")
         .fixed(UNKNOWN)
         .nothing("Nothing")
-        .size(8, 8),
+        .size(16, 6),
         Table::new(
             "Log directories",
             "What the log directories lie on. Normal: ext4 or xfs on local disks, one each or RAID 10. Called out: network \
@@ -81,7 +81,7 @@ pub(super) fn machine() -> Vec<Panel> {
                 ("scheduler", "Scheduler"),
             ],
         )
-        .size(12, 8)
+        .size(24, 6)
         .or("No log directory"),
     ]
 }

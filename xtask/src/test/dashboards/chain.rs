@@ -22,7 +22,7 @@ const STEP: u64 = 5;
 const SCRAPED: Duration = Duration::from_secs(8);
 
 /// Queries that can't have data here (panel, legend), and why.
-const EXCUSED: [(&str, &str, &str); 15] = [
+const EXCUSED: [(&str, &str, &str); 16] = [
     ("Sent, by path", "Undetermined", "Kafka does not use MSG_ZEROCOPY"),
     ("Copied, now and a week ago", "a week ago", "it began a minute ago"),
     ("Copied, the ten largest brokers", "all others", "there is one broker"),
@@ -34,6 +34,7 @@ const EXCUSED: [(&str, &str, &str); 15] = [
     ("Configuration changes, by outcome", "configuration: {{result}}", "there is no configuration file"),
     ("Configuration changes, by outcome", "web configuration: {{result}}", "there is no web configuration"),
     ("Listeners read from disks for", "{{listener}} of {{target}}", "everything may be in the page cache"),
+    ("Slow calls", "{{syscall}} {{listener}}", "nothing need be slow"),
     ("Topics with slow calls", "{{topic}}", "nothing need be slow"),
     ("What could be better", "{{id}}", "the machine may give no reason for advice"),
     (

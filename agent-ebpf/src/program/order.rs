@@ -113,7 +113,12 @@ impl Plan {
         // No call moves more than 31 bits of bytes.
         let bytes = bytes & DESCRIPTOR | (self.second.0 & DESCRIPTOR) << 32;
         if places.first != NOWHERE {
-            note_call(places.first as u64 | ids << 32, whose | self.first.0, self.first.1, bytes, self.asked);
+            let start =
+                note_call(places.first as u64 | ids << 32, whose | self.first.0, self.first.1, bytes, self.asked);
+            if start != 0 {
+                let reader = reader(places.port, (self.second.0 & DESCRIPTOR) as u32, ids as u32);
+                note_crowded(reader_key(places.first, reader), start - 1, bytes & DESCRIPTOR);
+            }
         }
         if places.second != NOWHERE {
             note_call(places.second as u64 | ids << 32, whose | self.second.0, self.second.1, bytes, 0);
@@ -143,6 +148,9 @@ fn position(call: &Call, syscall: Syscall, is_source: bool) -> (Position, u64) {
 ///
 /// `which` is the place of its file and the thread; `how` the port and the target, the direction, how to tell where it began,
 /// and the file's descriptor; `moved` the bytes and the other descriptor; `asked` what a `sendfile` was asked for.
+///
+/// Returns 0, or, where too many read this file at a time, where the call began and 1 more: for [`note_crowded`], which is called
+/// after this one, not by it, since old kernels give all calls together 512 bytes of stack.
 #[unsafe(no_mangle)]
 #[inline(never)]
 extern "C" fn note_call(which: u64, how: u64, place: u64, moved: u64, asked: u64) -> u64 {
@@ -161,9 +169,9 @@ extern "C" fn note_call(which: u64, how: u64, place: u64, moved: u64, asked: u64
     let end = end.unwrap_or(UNKNOWN);
     let is_known = end >= bytes && end < UNKNOWN / 2;
     let direction = how >> HOW_DIRECTION & 1;
-    if is_known {
-        let reader = if port != PORT_NONE { CONNECTION | other } else { (which >> 32) as u32 };
-        note_run(which as u32, reader, end - bytes, bytes, direction);
+    let mut crowded = 0;
+    if is_known && !note_run(which as u32, reader(port, other, (which >> 32) as u32), end - bytes, bytes, direction) {
+        crowded = end - bytes + 1;
     }
     if bytes < asked && port != PORT_NONE {
         let task = current_task();
@@ -177,7 +185,13 @@ extern "C" fn note_call(which: u64, how: u64, place: u64, moved: u64, asked: u64
         let target = how >> WHOSE_TARGET & 0xff;
         count_short(target | (port as u64) << 32, reason as u64, asked, bytes);
     }
-    0
+    crowded
+}
+
+/// Who reads: the connection that what is read goes out by, or else the thread.
+#[inline(always)]
+fn reader(port: u32, connection: u32, tid: u32) -> u32 {
+    if port != PORT_NONE { CONNECTION | connection } else { tid }
 }
 
 /// Counts a call that moved nothing, if it is a `sendfile` into a socket that has no room, or out of a file that has ended.
@@ -200,11 +214,11 @@ extern "C" fn note_unsent(descriptor: u64, target: u64, reason: u64, asked: u64)
     0
 }
 
-/// Counts a call in the order of its file.
+/// Counts a call in the order of its file; `false`: it is for [`note_crowded`] to do so.
 #[inline(always)]
-fn note_run(place: u32, reader: u32, start: u64, bytes: u64, direction: u64) {
-    let (Some(order), Some(ends)) = (ORDERS.get_ptr_mut(place), POSITIONS.get_ptr_mut(place)) else { return };
-    // SAFETY: fields of a map's value, here and below. Writes to a file are one after the other; of readers see `goes_on`.
+fn note_run(place: u32, reader: u32, start: u64, bytes: u64, direction: u64) -> bool {
+    let (Some(order), Some(ends)) = (ORDERS.get_ptr_mut(place), POSITIONS.get_ptr_mut(place)) else { return true };
+    // SAFETY: fields of a map's value, here and below. Writes to a file are one after the other; of readers see `Found`.
     let before = if direction == Direction::Written as u64 {
         let before = match unsafe { (*ends).written } {
             0 => Before::Nothing,
@@ -214,13 +228,25 @@ fn note_run(place: u32, reader: u32, start: u64, bytes: u64, direction: u64) {
         unsafe { (*ends).written = start + bytes + 1 };
         before
     } else {
-        goes_on(ends, place, reader, start, bytes)
+        let found = Found::of(ends, reader, start);
+        let before = found.before();
+        let mine = found.mine(reader & CONNECTION == 0);
+        if found.next >= FILE_ENDS && (mine >= FILE_ENDS || unsafe { (*ends).is_crowded } != 0 && mine != found.own) {
+            return false;
+        }
+        found.keep(ends, mine, reader, start + bytes);
+        before
     };
+    conclude(order, direction, before, start, bytes);
+    true
+}
+
+#[inline(always)]
+fn conclude(order: *mut FileOrder, direction: u64, before: Before, start: u64, bytes: u64) {
     // At the beginning of a file nothing comes before.
-    if before as u8 == Before::Nothing as u8 && start != 0 {
-        return;
+    if before as u8 != Before::Nothing as u8 || start == 0 {
+        count(order, direction, before as u8 != Before::Another as u8, bytes);
     }
-    count(order, direction, before as u8 != Before::Another as u8, bytes);
 }
 
 /// What is known of what comes before a call.
@@ -236,83 +262,114 @@ enum Before {
 /// A place of a reader's is another's after so many reads of the file through which it was not used.
 const STALE: u32 = 256;
 
-/// Whether a read goes on from where one of the same reader ended, and remembers where it ended itself.
+/// Places where a file's readers left off, as indices; [`FILE_ENDS`]: none.
 ///
 /// Two readers that find their first room at the same time may take the same one: the later one has it, and for the other one's
 /// next read nothing comes before.
-#[inline(always)]
-fn goes_on(ends: *mut FileEnds, place: u32, reader: u32, start: u64, bytes: u64) -> Before {
-    // SAFETY: fields of a map's value, and indices below the length, here and below.
-    let calls = unsafe { (*ends).calls } + 1;
-    unsafe { (*ends).calls = calls };
-    let all = unsafe { (&raw mut (*ends).ends).cast::<ReaderEnd>() };
-    let (mut next, mut own, mut room) = (FILE_ENDS, FILE_ENDS, FILE_ENDS);
-    let mut i = 0;
-    while i < FILE_ENDS {
-        let known = unsafe { *all.add(i) };
-        if known.reader == reader {
-            own = i;
-            if start <= known.end && known.end - start <= READ_AGAIN {
-                next = i;
-            }
-        }
-        if known.reader == 0 || calls - known.used >= STALE {
-            room = i;
-        }
-        i += 1;
-    }
-    // The verifier need not tell them apart.
-    let [next, own, room] = [next, own, room].map(|index| forget(index as u64, start) as usize);
-    let is_thread = reader & CONNECTION == 0;
-    let mut before = if own < FILE_ENDS { Before::Another } else { Before::Nothing };
-    let mut mine = if next < FILE_ENDS { next } else { room };
-    if next < FILE_ENDS {
-        before = Before::This;
-    } else if own < FILE_ENDS && !is_thread {
-        mine = own;
-    } else if unsafe { (*ends).is_crowded } != 0 || room >= FILE_ENDS {
-        // Rare: more than a few read this file at a time.
-        unsafe { (*ends).is_crowded = 1 };
-        match goes_on_crowded(reader_key(place, reader), start, bytes, (room < FILE_ENDS) as u64) {
-            FOUND => return Before::This,
-            KNOWN => before = Before::Another,
-            KEPT if own < FILE_ENDS => return Before::Another,
-            KEPT => return Before::Nothing,
-            KEPT_KNOWN => return Before::Another,
-            _ => {}
-        }
-    }
-    if mine < FILE_ENDS {
-        unsafe { *all.add(mine & (FILE_ENDS - 1)) = ReaderEnd { reader, used: calls, end: start + bytes } };
-    }
-    before
+struct Found {
+    /// Of this reader, and the read goes on from there.
+    next: usize,
+    /// Of this reader.
+    own: usize,
+    /// Nobody's, or not used for long.
+    room: usize,
+    /// [`FileEnds::calls`], with this one.
+    calls: u32,
 }
 
-// What `goes_on_crowded` found.
-/// Nothing, and keeps nothing.
-const NOT_KNOWN: u64 = 0;
-/// The read goes on from what was known.
-const FOUND: u64 = 1;
-/// The reader is known, and this read is elsewhere; it is not kept.
-const KNOWN: u64 = 2;
-/// Nothing; where the read ended is kept.
-const KEPT: u64 = 3;
-/// The reader is known, and this read is elsewhere; where it ended is kept.
-const KEPT_KNOWN: u64 = 4;
+impl Found {
+    #[inline(always)]
+    fn of(ends: *mut FileEnds, reader: u32, start: u64) -> Self {
+        // SAFETY: fields of a map's value, and indices below the length, here and below.
+        let calls = unsafe { (*ends).calls } + 1;
+        let all = unsafe { (&raw mut (*ends).ends).cast::<ReaderEnd>() };
+        let (mut next, mut own, mut room) = (FILE_ENDS, FILE_ENDS, FILE_ENDS);
+        let mut i = 0;
+        while i < FILE_ENDS {
+            let known = unsafe { *all.add(i) };
+            if known.reader == reader {
+                own = i;
+                if start <= known.end && known.end - start <= READ_AGAIN {
+                    next = i;
+                }
+            }
+            if known.reader == 0 || calls - known.used >= STALE {
+                room = i;
+            }
+            i += 1;
+        }
+        // The verifier need not tell them apart.
+        let [next, own, room] = [next, own, room].map(|index| forget(index as u64, start) as usize);
+        Self { next, own, room, calls }
+    }
 
-/// The same for readers that find no room beside the file's counts. Where there `is_room`, nothing new is kept here. A global
-/// function: the verifier looks at it once.
+    #[inline(always)]
+    fn before(&self) -> Before {
+        if self.next < FILE_ENDS {
+            Before::This
+        } else if self.own < FILE_ENDS {
+            Before::Another
+        } else {
+            Before::Nothing
+        }
+    }
+
+    /// Where to keep where this read ends: a connection has one place, a thread one for each connection that it serves.
+    #[inline(always)]
+    fn mine(&self, is_thread: bool) -> usize {
+        if self.next < FILE_ENDS {
+            self.next
+        } else if self.own < FILE_ENDS && !is_thread {
+            self.own
+        } else {
+            self.room
+        }
+    }
+
+    #[inline(always)]
+    fn keep(&self, ends: *mut FileEnds, index: usize, reader: u32, end: u64) {
+        // SAFETY: as above. Up to Linux 6.1 the verifier comes here with an index that it knows to be too large, too: it has to
+        // see it cut down.
+        unsafe {
+            (*ends).calls = self.calls;
+            let index = forget(index as u64, end) as usize & (FILE_ENDS - 1);
+            *(&raw mut (*ends).ends).cast::<ReaderEnd>().add(index) = ReaderEnd { reader, used: self.calls, end };
+        }
+    }
+}
+
+/// Counts a read of a file that has, or had, more readers at a time than [`FileEnds`] has places: by those, or by `READERS`.
+/// A global function for the same reason.
 #[unsafe(no_mangle)]
 #[inline(never)]
-extern "C" fn goes_on_crowded(key: u64, start: u64, bytes: u64, is_room: u64) -> u64 {
-    let end = start + bytes;
+extern "C" fn note_crowded(key: u64, start: u64, bytes: u64) -> u64 {
+    let (place, reader) = (key as u32, (key >> 32) as u32);
+    let (Some(order), Some(ends)) = (ORDERS.get_ptr_mut(place), POSITIONS.get_ptr_mut(place)) else { return 0 };
+    // SAFETY: a field of a map's value.
+    unsafe { (*ends).is_crowded = 1 };
+    let found = Found::of(ends, reader, start);
+    let is_room = found.room < FILE_ENDS;
+    let before = match among_readers(key, start, start + bytes, is_room) {
+        Before::Nothing => found.before(),
+        before => before,
+    };
+    if is_room && before as u8 != Before::This as u8 {
+        found.keep(ends, found.room, reader, start + bytes);
+    }
+    conclude(order, Direction::Read as u64, before, start, bytes);
+    0
+}
+
+/// What `READERS` knows of what comes before a read. Where the read ended is kept there, unless there `is_room` for it
+/// elsewhere.
+#[inline(always)]
+fn among_readers(key: u64, start: u64, end: u64, is_room: bool) -> Before {
     let Some(last) = READERS.get_ptr_mut(key) else {
-        if is_room != 0 {
-            return NOT_KNOWN;
+        if !is_room {
+            let fresh = Reader { ends: [end, NO_END, NO_END, NO_END] };
+            let _ = READERS.insert(key, fresh, BPF_NOEXIST as u64);
         }
-        let fresh = Reader { ends: [end, NO_END, NO_END, NO_END] };
-        let _ = READERS.insert(key, fresh, BPF_NOEXIST as u64);
-        return KEPT;
+        return Before::Nothing;
     };
     // SAFETY: a field of a map's value, an entry that only this reader writes to.
     let ends = unsafe { (&raw mut (*last).ends).cast::<u64>() };
@@ -328,8 +385,8 @@ extern "C" fn goes_on_crowded(key: u64, start: u64, bytes: u64, is_room: u64) ->
         }
         i += 1;
     }
-    if found == READER_ENDS && is_thread && is_room != 0 {
-        return KNOWN;
+    if found == READER_ENDS && is_room {
+        return Before::Another;
     }
     // The one that went on comes first; where none did, the one that was not used for the longest time goes.
     let mut i = READER_ENDS - 1;
@@ -342,7 +399,7 @@ extern "C" fn goes_on_crowded(key: u64, start: u64, bytes: u64, is_room: u64) ->
     }
     // SAFETY: see above.
     unsafe { *ends = end };
-    if found < READER_ENDS { FOUND } else { KEPT_KNOWN }
+    if found < READER_ENDS { Before::This } else { Before::Another }
 }
 
 #[inline(always)]
@@ -372,13 +429,15 @@ fn waits(task: *const u8, descriptor: u32) -> ShortReason {
     if flags & O_NONBLOCK != 0 { ShortReason::SendBuffer } else { ShortReason::Interrupted }
 }
 
-/// Counts a call that sent less than was asked. `whose` is the target and the port.
-#[inline(always)]
-fn count_short(whose: u64, reason: u64, asked: u64, sent: u64) {
+/// Counts a call that sent less than was asked. `whose` is the target and the port. A global function: what it puts on the stack
+/// is not there while others are called.
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn count_short(whose: u64, reason: u64, asked: u64, sent: u64) -> u64 {
     let key = ShortKey { target: whose as u16, reason: reason as u16, port: (whose >> 32) as u32 };
     let entry = entry(&SHORTS, &key, Short { calls: 0, asked: 0, sent: 0 });
     let first = short_index(whose as u16 as u32, ShortReason::SendBuffer);
-    let Some(entry) = entry.or_else(|| SHORTS_OTHER.get_ptr_mut(first + reason as u32)) else { return };
+    let Some(entry) = entry.or_else(|| SHORTS_OTHER.get_ptr_mut(first + reason as u32)) else { return 0 };
     // SAFETY: fields of a map's value.
     unsafe {
         add_shared(&raw mut (*entry).calls, 1);
@@ -387,4 +446,5 @@ fn count_short(whose: u64, reason: u64, asked: u64, sent: u64) {
             add_shared(&raw mut (*entry).sent, sent);
         }
     }
+    0
 }

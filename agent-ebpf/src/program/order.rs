@@ -80,8 +80,10 @@ pub(crate) struct Plan {
 const DESCRIPTOR: u64 = 0x7fff_ffff;
 const HOW_POSITION: u64 = 32;
 const HOW_DIRECTION: u64 = 34;
-const WHOSE_TARGET: u64 = 35;
 const WHOSE_PORT: u64 = 43;
+// And those of what it returns: a position in a file, none of which is as large, and a reason, each with 1 more; 0: none.
+const LEFT_REASON: u64 = 60;
+const POSITION: u64 = (1 << LEFT_REASON) - 1;
 
 impl Plan {
     /// Nothing is to be counted.
@@ -109,15 +111,19 @@ impl Plan {
     /// Counts the order of the call, which moved bytes of files whose counts lie at `places`.
     #[inline(always)]
     pub(crate) fn note(&self, target: u32, ids: u64, places: &Places, bytes: u64) {
-        let whose = (places.port as u64) << WHOSE_PORT | (target as u64) << WHOSE_TARGET;
+        let whose = (places.port as u64) << WHOSE_PORT;
         // No call moves more than 31 bits of bytes.
         let bytes = bytes & DESCRIPTOR | (self.second.0 & DESCRIPTOR) << 32;
         if places.first != NOWHERE {
-            let start =
+            let left =
                 note_call(places.first as u64 | ids << 32, whose | self.first.0, self.first.1, bytes, self.asked);
-            if start != 0 {
+            if left & POSITION != 0 {
                 let reader = reader(places.port, (self.second.0 & DESCRIPTOR) as u32, ids as u32);
-                note_crowded(reader_key(places.first, reader), start - 1, bytes & DESCRIPTOR);
+                note_crowded(reader_key(places.first, reader), (left & POSITION) - 1, bytes & DESCRIPTOR);
+            }
+            if left >> LEFT_REASON != 0 {
+                let whose = target as u64 | (places.port as u64) << 32;
+                count_short(whose, (left >> LEFT_REASON) - 1, self.asked, bytes & DESCRIPTOR);
             }
         }
         if places.second != NOWHERE {
@@ -146,11 +152,12 @@ fn position(call: &Call, syscall: Syscall, is_source: bool) -> (Position, u64) {
 
 /// Counts a call by where it began, and what it did not send. A global function: the verifier looks at it once.
 ///
-/// `which` is the place of its file and the thread; `how` the port and the target, the direction, how to tell where it began,
+/// `which` is the place of its file and the thread; `how` the port, the direction, how to tell where it began,
 /// and the file's descriptor; `moved` the bytes and the other descriptor; `asked` what a `sendfile` was asked for.
 ///
-/// Returns 0, or, where too many read this file at a time, where the call began and 1 more: for [`note_crowded`], which is called
-/// after this one, not by it, since old kernels give all calls together 512 bytes of stack.
+/// Returns what is left for others to do, which are called after this function, not by it, since old kernels give all calls
+/// together 512 bytes of stack: where the call began, for [`note_crowded`], where too many read this file at a time; and why a
+/// `sendfile` sent less than was asked, for [`count_short`].
 #[unsafe(no_mangle)]
 #[inline(never)]
 extern "C" fn note_call(which: u64, how: u64, place: u64, moved: u64, asked: u64) -> u64 {
@@ -167,11 +174,11 @@ extern "C" fn note_call(which: u64, how: u64, place: u64, moved: u64, asked: u64
         None
     };
     let end = end.unwrap_or(UNKNOWN);
-    let is_known = end >= bytes && end < UNKNOWN / 2;
+    let is_known = end >= bytes && end < POSITION;
     let direction = how >> HOW_DIRECTION & 1;
-    let mut crowded = 0;
+    let mut left = 0;
     if is_known && !note_run(which as u32, reader(port, other, (which >> 32) as u32), end - bytes, bytes, direction) {
-        crowded = end - bytes + 1;
+        left = end - bytes + 1;
     }
     if bytes < asked && port != PORT_NONE {
         let task = current_task();
@@ -182,10 +189,9 @@ extern "C" fn note_call(which: u64, how: u64, place: u64, moved: u64, asked: u64
         } else {
             waits(task, other)
         };
-        let target = how >> WHOSE_TARGET & 0xff;
-        count_short(target | (port as u64) << 32, reason as u64, asked, bytes);
+        left |= (reason as u64 + 1) << LEFT_REASON;
     }
-    crowded
+    left
 }
 
 /// Who reads: the connection that what is read goes out by, or else the thread.
@@ -429,8 +435,7 @@ fn waits(task: *const u8, descriptor: u32) -> ShortReason {
     if flags & O_NONBLOCK != 0 { ShortReason::SendBuffer } else { ShortReason::Interrupted }
 }
 
-/// Counts a call that sent less than was asked. `whose` is the target and the port. A global function: what it puts on the stack
-/// is not there while others are called.
+/// Counts a call that sent less than was asked. `whose` is the target and the port. A global function for the same reason.
 #[unsafe(no_mangle)]
 #[inline(never)]
 extern "C" fn count_short(whose: u64, reason: u64, asked: u64, sent: u64) -> u64 {

@@ -4,7 +4,6 @@
 //! | map | type | index or key | value | full? |
 //! |---|---|---|---|---|
 //! | `ORDERS` | array | that of `FILE_COUNTS` | [`FileOrder`] | goes with the files |
-//! | `POSITIONS` | array | that of `FILE_COUNTS` | [`FileEnds`] | `READERS` |
 //! | `READERS` | LRU hash | [`reader_key`] | [`Reader`] | what was not used for the longest time leaves |
 //! | `SHORTS` | hash | [`ShortKey`] | [`Short`] | `SHORTS_OTHER` |
 //! | `SHORTS_OTHER` | array | [`short_index`] | [`Short`] | cannot |
@@ -45,47 +44,15 @@ pub struct FileOrder {
     pub directions: [Runs; 2],
 }
 
+/// How many places a reader's calls may go on from, where the reader is a thread: it may serve several connections in turn.
+pub const READER_ENDS: usize = 4;
 /// A read may begin so many bytes before the end of the last one and still go on from there: a fetch of so many bytes ends
 /// within a batch of messages, which is fetched again, whole. Kafka's default for the largest batch is 1 MiB.
 pub const READ_AGAIN: u64 = 1 << 20;
-
-/// How many places where calls ended are kept beside a file's counts, found without a look into a hash table. Few readers at a
-/// time read one file through one port; who finds no room has an entry in `READERS`.
-pub const FILE_ENDS: usize = 4;
-
-/// Where a reader's call on a file ended. A connection has one such place, a thread may have several: it serves several
-/// connections in turn.
-#[repr(C)]
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct ReaderEnd {
-    /// See [`reader`]; 0: nobody's.
-    pub reader: u32,
-    /// [`FileEnds::calls`] when it was used last.
-    pub used: u32,
-    /// Position in the file.
-    pub end: u64,
-}
-
-/// Where calls on the file of one entry ended.
-#[repr(C)]
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct FileEnds {
-    /// Reads so far: a clock.
-    pub calls: u32,
-    /// 1: some readers of this file have their entries in `READERS`.
-    pub is_crowded: u32,
-    /// Where the last write ended, and 1 more; 0: none yet.
-    pub written: u64,
-    /// Readers'.
-    pub ends: [ReaderEnd; FILE_ENDS],
-}
-
-/// How many places a reader's calls may go on from, where the reader is a thread.
-pub const READER_ENDS: usize = 4;
 /// [`Reader::ends`]: none.
 pub const NO_END: u64 = u64::MAX;
 
-/// Where a reader's last calls on a file ended, the last one first: of those that [`FileEnds`] has no room for.
+/// Where a reader's last calls on a file ended, the last one first.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Reader {
@@ -93,13 +60,15 @@ pub struct Reader {
     pub ends: [u64; READER_ENDS],
 }
 
-/// Who reads: the upper half of a [`reader_key`]. All who write to a file are one.
+/// Who reads or writes: the upper half of a [`reader_key`].
 pub mod reader {
     /// The descriptor of a connection is a reader: with this bit, it is no thread.
     pub const CONNECTION: u32 = 1 << 31;
+    /// All who write to a file are one.
+    pub const WRITER: u32 = u32::MAX;
 }
 
-/// Key into `READERS`: the place of a file in `FILE_COUNTS`, and who reads it.
+/// Key into `READERS`: the place of a file in `FILE_COUNTS`, and who reads or writes it.
 #[must_use]
 #[inline(always)]
 pub const fn reader_key(place: u32, reader: u32) -> u64 {
@@ -191,8 +160,6 @@ mod pod {
     // SAFETY: all of these are `repr(C)`, without padding that could hold anything, and every bit pattern is a value.
     unsafe impl aya::Pod for super::FileOrder {}
     // SAFETY: as above.
-    unsafe impl aya::Pod for super::FileEnds {}
-    // SAFETY: as above.
     unsafe impl aya::Pod for super::ShortKey {}
     // SAFETY: as above.
     unsafe impl aya::Pod for super::Short {}
@@ -201,4 +168,3 @@ mod pod {
 }
 
 const _: () = assert!(size_of::<ShortKey>() == 8);
-const _: () = assert!(size_of::<FileEnds>() == 16 + 16 * FILE_ENDS);

@@ -1,9 +1,10 @@
 //! Where in its file a call began, beside where the last one ended; and calls of `sendfile` that sent less than was asked.
 
 use agent_ebpf::{
-    Class, Direction, Endpoint, FILE_ENDS, FileEnds, FileOrder, NO_END, OrderOffsets, PORT_NONE, READ_AGAIN,
-    READER_ENDS, Reader, ReaderEnd, Runs, Short, ShortKey, ShortReason, Syscall, reader::CONNECTION, reader_key,
-    short_index,
+    Class, Direction, Endpoint, FileOrder, NO_END, OrderOffsets, PORT_NONE, READ_AGAIN, READER_ENDS, Reader, Runs,
+    Short, ShortKey, ShortReason, Syscall,
+    reader::{CONNECTION, WRITER},
+    reader_key, short_index,
 };
 use aya_ebpf::{
     bindings::BPF_NOEXIST,
@@ -25,8 +26,6 @@ use super::{
 
 #[map]
 pub(crate) static ORDERS: Array<FileOrder> = Array::with_max_entries(1, 0);
-#[map]
-pub(crate) static POSITIONS: Array<FileEnds> = Array::with_max_entries(1, 0);
 #[map]
 pub(crate) static READERS: LruHashMap<u64, Reader> = LruHashMap::with_max_entries(1, 0);
 #[map]
@@ -80,10 +79,8 @@ pub(crate) struct Plan {
 const DESCRIPTOR: u64 = 0x7fff_ffff;
 const HOW_POSITION: u64 = 32;
 const HOW_DIRECTION: u64 = 34;
+const WHOSE_TARGET: u64 = 35;
 const WHOSE_PORT: u64 = 43;
-// And those of what it returns: a position in a file, none of which is as large, and a reason, each with 1 more; 0: none.
-const LEFT_REASON: u64 = 60;
-const POSITION: u64 = (1 << LEFT_REASON) - 1;
 
 impl Plan {
     /// Nothing is to be counted.
@@ -111,20 +108,11 @@ impl Plan {
     /// Counts the order of the call, which moved bytes of files whose counts lie at `places`.
     #[inline(always)]
     pub(crate) fn note(&self, target: u32, ids: u64, places: &Places, bytes: u64) {
-        let whose = (places.port as u64) << WHOSE_PORT;
+        let whose = (places.port as u64) << WHOSE_PORT | (target as u64) << WHOSE_TARGET;
         // No call moves more than 31 bits of bytes.
         let bytes = bytes & DESCRIPTOR | (self.second.0 & DESCRIPTOR) << 32;
         if places.first != NOWHERE {
-            let left =
-                note_call(places.first as u64 | ids << 32, whose | self.first.0, self.first.1, bytes, self.asked);
-            if left & POSITION != 0 {
-                let reader = reader(places.port, (self.second.0 & DESCRIPTOR) as u32, ids as u32);
-                note_crowded(reader_key(places.first, reader), (left & POSITION) - 1, bytes & DESCRIPTOR);
-            }
-            if left >> LEFT_REASON != 0 {
-                let whose = target as u64 | (places.port as u64) << 32;
-                count_short(whose, (left >> LEFT_REASON) - 1, self.asked, bytes & DESCRIPTOR);
-            }
+            note_call(places.first as u64 | ids << 32, whose | self.first.0, self.first.1, bytes, self.asked);
         }
         if places.second != NOWHERE {
             note_call(places.second as u64 | ids << 32, whose | self.second.0, self.second.1, bytes, 0);
@@ -152,12 +140,8 @@ fn position(call: &Call, syscall: Syscall, is_source: bool) -> (Position, u64) {
 
 /// Counts a call by where it began, and what it did not send. A global function: the verifier looks at it once.
 ///
-/// `which` is the place of its file and the thread; `how` the port, the direction, how to tell where it began,
+/// `which` is the place of its file and the thread; `how` the port and the target, the direction, how to tell where it began,
 /// and the file's descriptor; `moved` the bytes and the other descriptor; `asked` what a `sendfile` was asked for.
-///
-/// Returns what is left for others to do, which are called after this function, not by it, since old kernels give all calls
-/// together 512 bytes of stack: where the call began, for [`note_crowded`], where too many read this file at a time; and why a
-/// `sendfile` sent less than was asked, for [`count_short`].
 #[unsafe(no_mangle)]
 #[inline(never)]
 extern "C" fn note_call(which: u64, how: u64, place: u64, moved: u64, asked: u64) -> u64 {
@@ -174,11 +158,17 @@ extern "C" fn note_call(which: u64, how: u64, place: u64, moved: u64, asked: u64
         None
     };
     let end = end.unwrap_or(UNKNOWN);
-    let is_known = end >= bytes && end < POSITION;
+    let is_known = end >= bytes && end < UNKNOWN / 2;
     let direction = how >> HOW_DIRECTION & 1;
-    let mut left = 0;
-    if is_known && !note_run(which as u32, reader(port, other, (which >> 32) as u32), end - bytes, bytes, direction) {
-        left = end - bytes + 1;
+    if is_known {
+        let reader = if direction == Direction::Written as u64 {
+            WRITER
+        } else if port != PORT_NONE {
+            CONNECTION | other
+        } else {
+            (which >> 32) as u32
+        };
+        note_run(which as u32 as u64 | (reader as u64) << 32, end - bytes, bytes, direction);
     }
     if bytes < asked && port != PORT_NONE {
         let task = current_task();
@@ -189,15 +179,10 @@ extern "C" fn note_call(which: u64, how: u64, place: u64, moved: u64, asked: u64
         } else {
             waits(task, other)
         };
-        left |= (reason as u64 + 1) << LEFT_REASON;
+        let target = how >> WHOSE_TARGET & 0xff;
+        count_short(target | (port as u64) << 32, reason as u64, asked, bytes);
     }
-    left
-}
-
-/// Who reads: the connection that what is read goes out by, or else the thread.
-#[inline(always)]
-fn reader(port: u32, connection: u32, tid: u32) -> u32 {
-    if port != PORT_NONE { CONNECTION | connection } else { tid }
+    0
 }
 
 /// Counts a call that moved nothing, if it is a `sendfile` into a socket that has no room, or out of a file that has ended.
@@ -220,179 +205,38 @@ extern "C" fn note_unsent(descriptor: u64, target: u64, reason: u64, asked: u64)
     0
 }
 
-/// Counts a call in the order of its file; `false`: it is for [`note_crowded`] to do so.
-#[inline(always)]
-fn note_run(place: u32, reader: u32, start: u64, bytes: u64, direction: u64) -> bool {
-    let (Some(order), Some(ends)) = (ORDERS.get_ptr_mut(place), POSITIONS.get_ptr_mut(place)) else { return true };
-    // SAFETY: fields of a map's value, here and below. Writes to a file are one after the other; of readers see `Found`.
-    let before = if direction == Direction::Written as u64 {
-        let before = match unsafe { (*ends).written } {
-            0 => Before::Nothing,
-            last if start + 1 == last => Before::This,
-            _ => Before::Another,
-        };
-        unsafe { (*ends).written = start + bytes + 1 };
-        before
-    } else {
-        let found = Found::of(ends, reader, start);
-        let before = found.before();
-        let mine = found.mine(reader & CONNECTION == 0);
-        if found.next >= FILE_ENDS && (mine >= FILE_ENDS || unsafe { (*ends).is_crowded } != 0 && mine != found.own) {
-            return false;
-        }
-        found.keep(ends, mine, reader, start + bytes);
-        before
-    };
-    conclude(order, direction, before, start, bytes);
-    true
-}
-
-#[inline(always)]
-fn conclude(order: *mut FileOrder, direction: u64, before: Before, start: u64, bytes: u64) {
-    // At the beginning of a file nothing comes before.
-    if before as u8 != Before::Nothing as u8 || start == 0 {
-        count(order, direction, before as u8 != Before::Another as u8, bytes);
-    }
-}
-
-/// What is known of what comes before a call.
-#[derive(Clone, Copy)]
-enum Before {
-    Nothing,
-    /// A call that ended where this one begins.
-    This,
-    /// Calls that ended elsewhere.
-    Another,
-}
-
-/// A place of a reader's is another's after so many reads of the file through which it was not used.
-const STALE: u32 = 256;
-
-/// Places where a file's readers left off, as indices; [`FILE_ENDS`]: none.
-///
-/// Two readers that find their first room at the same time may take the same one: the later one has it, and for the other one's
-/// next read nothing comes before.
-struct Found {
-    /// Of this reader, and the read goes on from there.
-    next: usize,
-    /// Of this reader.
-    own: usize,
-    /// Nobody's, or not used for long.
-    room: usize,
-    /// [`FileEnds::calls`], with this one.
-    calls: u32,
-}
-
-impl Found {
-    #[inline(always)]
-    fn of(ends: *mut FileEnds, reader: u32, start: u64) -> Self {
-        // SAFETY: fields of a map's value, and indices below the length, here and below.
-        let calls = unsafe { (*ends).calls } + 1;
-        let all = unsafe { (&raw mut (*ends).ends).cast::<ReaderEnd>() };
-        let (mut next, mut own, mut room) = (FILE_ENDS, FILE_ENDS, FILE_ENDS);
-        let mut i = 0;
-        while i < FILE_ENDS {
-            let known = unsafe { *all.add(i) };
-            if known.reader == reader {
-                own = i;
-                if start <= known.end && known.end - start <= READ_AGAIN {
-                    next = i;
-                }
-            }
-            if known.reader == 0 || calls - known.used >= STALE {
-                room = i;
-            }
-            i += 1;
-        }
-        // The verifier need not tell them apart.
-        let [next, own, room] = [next, own, room].map(|index| forget(index as u64, start) as usize);
-        Self { next, own, room, calls }
-    }
-
-    #[inline(always)]
-    fn before(&self) -> Before {
-        if self.next < FILE_ENDS {
-            Before::This
-        } else if self.own < FILE_ENDS {
-            Before::Another
-        } else {
-            Before::Nothing
-        }
-    }
-
-    /// Where to keep where this read ends: a connection has one place, a thread one for each connection that it serves.
-    #[inline(always)]
-    fn mine(&self, is_thread: bool) -> usize {
-        if self.next < FILE_ENDS {
-            self.next
-        } else if self.own < FILE_ENDS && !is_thread {
-            self.own
-        } else {
-            self.room
-        }
-    }
-
-    #[inline(always)]
-    fn keep(&self, ends: *mut FileEnds, index: usize, reader: u32, end: u64) {
-        // SAFETY: as above. Up to Linux 6.1 the verifier comes here with an index that it knows to be too large, too: it has to
-        // see it cut down.
-        unsafe {
-            (*ends).calls = self.calls;
-            let index = forget(index as u64, end) as usize & (FILE_ENDS - 1);
-            *(&raw mut (*ends).ends).cast::<ReaderEnd>().add(index) = ReaderEnd { reader, used: self.calls, end };
-        }
-    }
-}
-
-/// Counts a read of a file that has, or had, more readers at a time than [`FileEnds`] has places: by those, or by `READERS`.
-/// A global function for the same reason.
+/// Counts a call in the order of its file. A global function for the same reason.
 #[unsafe(no_mangle)]
 #[inline(never)]
-extern "C" fn note_crowded(key: u64, start: u64, bytes: u64) -> u64 {
-    let (place, reader) = (key as u32, (key >> 32) as u32);
-    let (Some(order), Some(ends)) = (ORDERS.get_ptr_mut(place), POSITIONS.get_ptr_mut(place)) else { return 0 };
-    // SAFETY: a field of a map's value.
-    unsafe { (*ends).is_crowded = 1 };
-    let found = Found::of(ends, reader, start);
-    let is_room = found.room < FILE_ENDS;
-    let before = match among_readers(key, start, start + bytes, is_room) {
-        Before::Nothing => found.before(),
-        before => before,
-    };
-    if is_room && before as u8 != Before::This as u8 {
-        found.keep(ends, found.room, reader, start + bytes);
-    }
-    conclude(order, Direction::Read as u64, before, start, bytes);
-    0
-}
-
-/// What `READERS` knows of what comes before a read. Where the read ended is kept there, unless there `is_room` for it
-/// elsewhere.
-#[inline(always)]
-fn among_readers(key: u64, start: u64, end: u64, is_room: bool) -> Before {
+extern "C" fn note_run(which: u64, start: u64, bytes: u64, direction: u64) -> u64 {
+    let (place, reader) = (which as u32, (which >> 32) as u32);
+    let Some(order) = ORDERS.get_ptr_mut(place) else { return 0 };
+    let key = reader_key(place, reader);
+    let end = start + bytes;
     let Some(last) = READERS.get_ptr_mut(key) else {
-        if !is_room {
-            let fresh = Reader { ends: [end, NO_END, NO_END, NO_END] };
-            let _ = READERS.insert(key, fresh, BPF_NOEXIST as u64);
+        let fresh = Reader { ends: [end, NO_END, NO_END, NO_END] };
+        let _ = READERS.insert(key, fresh, BPF_NOEXIST as u64);
+        // At the beginning of a file nothing comes before.
+        if start != 0 {
+            return 0;
         }
-        return Before::Nothing;
+        count(order, direction, true, bytes);
+        return 0;
     };
     // SAFETY: a field of a map's value, an entry that only this reader writes to.
     let ends = unsafe { (&raw mut (*last).ends).cast::<u64>() };
-    let is_thread = (key >> 32) as u32 & CONNECTION == 0;
+    let is_thread = reader & CONNECTION == 0;
+    let again = if direction == Direction::Read as u64 { READ_AGAIN } else { 0 };
     let mut found = READER_ENDS;
     let mut i = 0;
     while i < READER_ENDS {
         // SAFETY: the index is below their number, here and below; checked ones would make a panic, which no program may.
         let known = unsafe { *ends.add(i) };
-        let goes_on = start <= known && known - start <= READ_AGAIN && known != NO_END;
+        let goes_on = start <= known && known - start <= again && known != NO_END;
         if found == READER_ENDS && goes_on && (i == 0 || is_thread) {
             found = i;
         }
         i += 1;
-    }
-    if found == READER_ENDS && is_room {
-        return Before::Another;
     }
     // The one that went on comes first; where none did, the one that was not used for the longest time goes.
     let mut i = READER_ENDS - 1;
@@ -405,7 +249,8 @@ fn among_readers(key: u64, start: u64, end: u64, is_room: bool) -> Before {
     }
     // SAFETY: see above.
     unsafe { *ends = end };
-    if found < READER_ENDS { Before::This } else { Before::Another }
+    count(order, direction, found < READER_ENDS, bytes);
+    0
 }
 
 #[inline(always)]

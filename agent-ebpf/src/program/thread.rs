@@ -30,21 +30,33 @@ fn entry(target: u32, tid: u32) -> Option<&'static mut Thread> {
     // SAFETY: an entry that only this thread writes to, but for another whose id falls on the same one.
     let thread = unsafe { &mut *thread };
     if thread.tid != tid || thread.target != target {
-        if thread.read_bytes != 0 {
-            count(thread.target, Counter::CarriedDropped, thread.read_bytes);
-        }
-        thread.tid = tid;
-        thread.target = target;
-        thread.read_bytes = 0;
-        thread.read_calls = 0;
-        thread.file_bytes = 0;
-        thread.unsent = 0;
-        thread.file = InodeKey { inode: 0, device: 0, generation: 0 };
-        thread.ports = [0; THREAD_PORTS];
-        thread.sends = [0; THREAD_PORTS + 1];
-        thread.looks = [Looks { looks: 0, score: 0 }; THREAD_PORTS];
+        take_entry(target as u64, tid as u64);
     }
     Some(thread)
+}
+
+/// Makes an entry this thread's. A global function: what is rarely done, the verifier looks at once, not for every way that leads
+/// here.
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn take_entry(target: u64, tid: u64) -> u64 {
+    let Some(thread) = THREADS.get_ptr_mut(tid as u32 % THREAD_ENTRIES) else { return 0 };
+    // SAFETY: as above.
+    let thread = unsafe { &mut *thread };
+    if thread.read_bytes != 0 {
+        count(thread.target, Counter::CarriedDropped, thread.read_bytes);
+    }
+    thread.tid = tid as u32;
+    thread.target = target as u32;
+    thread.read_bytes = 0;
+    thread.read_calls = 0;
+    thread.file_bytes = 0;
+    thread.unsent = 0;
+    thread.file = InodeKey { inode: 0, device: 0, generation: 0 };
+    thread.ports = [0; THREAD_PORTS];
+    thread.sends = [0; THREAD_PORTS + 1];
+    thread.looks = [Looks { looks: 0, score: 0 }; THREAD_PORTS];
+    0
 }
 
 /// Remembers that this thread has bytes of a file in its memory.

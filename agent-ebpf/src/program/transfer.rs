@@ -80,19 +80,23 @@ pub(crate) fn moved(target: u32, ids: u64, syscall: u8, ends: &Ends, bytes: u64)
         port,
     };
     let kind = transfer(&key, bytes, carried.bytes);
+    // What was counted is behind: the verifier need not tell apart where.
+    let (kind, place) = (forget(kind as u64, ids), forget(place as u64, ids));
+    places.first = forget(places.first as u64, ids) as u32;
+    places.second = forget(places.second as u64, ids) as u32;
     if has(|features| &features.clients) {
-        client(&key, ends, second, bytes);
+        client(&key, ends, second, bytes, ids);
     }
     if has(|features| &features.latency) {
         // What a file's bytes are in memory for, they leave it by the other way.
-        latency::note_duration(tid as u64, syscall as u64, kind as u64, place as u64, to_first as u64);
+        latency::note_duration(tid as u64, syscall as u64, kind, place, to_first as u64);
     }
     places
 }
 
 /// Counts a transfer for the client at the other end of a listener's connection.
 #[inline(always)]
-fn client(key: &TransferKey, ends: &Ends, second: u8, bytes: u64) {
+fn client(key: &TransferKey, ends: &Ends, second: u8, bytes: u64, ids: u64) {
     if key.port >= PORT_NONE {
         return;
     }
@@ -107,5 +111,6 @@ fn client(key: &TransferKey, ends: &Ends, second: u8, bytes: u64) {
     };
     // As the port was chosen.
     let descriptor = if second == Endpoint::Socket as u8 { ends.second.descriptor } else { ends.first.descriptor };
-    note_client(key.target as u64, descriptor as u64, key.port as u64, path as u64, bytes);
+    let (descriptor, path) = (forget(descriptor as u64, ids), forget(path as u64, ids));
+    note_client(key.target as u64, descriptor, key.port as u64, path, bytes);
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use agent_ebpf::{
-    FileEnds, FileKey, FileOrder, FileValue, InodeKey, Runs, SHORT_REASONS, Short, ShortKey, ShortReason, short_index,
+    FileKey, FileOrder, FileValue, InodeKey, Runs, SHORT_REASONS, Short, ShortKey, ShortReason, short_index,
 };
 use aya::{
     Ebpf,
@@ -22,7 +22,6 @@ use crate::{
 };
 
 const ORDERS: &str = "ORDERS";
-const POSITIONS: &str = "POSITIONS";
 const SHORTS: &str = "SHORTS";
 const SHORTS_OTHER: &str = "SHORTS_OTHER";
 /// Stands for the ports of what found its map full: no port's number.
@@ -111,7 +110,6 @@ pub(super) fn take(ebpf: &mut Ebpf, taken: &[(FileKey, FileValue)]) -> Result<Or
         add(&mut logs, log(value), &counted);
         map.set(value.index, FileOrder::default(), 0).map_err(|error| failed(ORDERS, &error))?;
     }
-    forget_ends(ebpf, taken.iter().map(|(_, value)| value.index))?;
     Ok(Order { logs: in_order(logs), short: Vec::new() })
 }
 
@@ -124,7 +122,6 @@ pub(super) fn clear(ebpf: &mut Ebpf, slot: u16, files: &[u32]) -> Result<(), Pro
         .iter()
         .try_for_each(|place| map.set(*place, FileOrder::default(), 0))
         .map_err(|error| failed(ORDERS, &error))?;
-    forget_ends(ebpf, files.iter().copied())?;
     let mut map: HashMap<_, ShortKey, Short> = map_mut(ebpf, SHORTS)?;
     keys.iter().try_for_each(|key| map.remove(key)).map_err(|error| failed(SHORTS, &error))?;
     let mut map: Array<_, Short> = map_mut(ebpf, SHORTS_OTHER)?;
@@ -132,12 +129,6 @@ pub(super) fn clear(ebpf: &mut Ebpf, slot: u16, files: &[u32]) -> Result<(), Pro
     (first..first + SHORT_REASONS)
         .try_for_each(|index| map.set(index, Short::default(), 0))
         .map_err(|error| failed(SHORTS_OTHER, &error))
-}
-
-/// Another file's calls go on from nothing.
-fn forget_ends(ebpf: &mut Ebpf, mut places: impl Iterator<Item = u32>) -> Result<(), ProbeError> {
-    let mut map: Array<_, FileEnds> = map_mut(ebpf, POSITIONS)?;
-    places.try_for_each(|place| map.set(place, FileEnds::default(), 0)).map_err(|error| failed(POSITIONS, &error))
 }
 
 fn failed(name: &str, error: &MapError) -> ProbeError {

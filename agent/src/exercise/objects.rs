@@ -16,6 +16,7 @@ use std::{
 };
 
 use agent_ebpf::Endpoint;
+use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 
 use super::{ExerciseError, KnownPort};
 use crate::residency::pages::resident_bytes;
@@ -106,7 +107,10 @@ pub fn drop_from_cache(file: &std::fs::File) -> io::Result<()> {
     // A page stays for a while that the file system's journal still holds, or a busy processor in a list of its own.
     const TRIES: u32 = 2000;
     let mut rest = 0;
-    for _ in 0..TRIES {
+    for number in 0..TRIES {
+        if number % 100 == 10 {
+            let_packets_go();
+        }
         file.sync_all()?;
         rustix::fs::fadvise(file, 0, None, rustix::fs::Advice::DontNeed)?;
         rest = resident_bytes(file, file.metadata()?.len())?;
@@ -116,6 +120,21 @@ pub fn drop_from_cache(file: &std::fs::File) -> io::Result<()> {
         std::thread::sleep(std::time::Duration::from_millis(10));
     }
     Err(io::Error::other(format!("{rest} bytes of its pages stay in memory")))
+}
+
+/// Has each processor take a packet. Packets whose data were pages of a file, and that were read on another processor, stay in a
+/// list of the one that made them until it has to do with the network again, and the pages with them
+/// (`skb_attempt_defer_free`, net/core/skbuff.c). No counted call does it: a connection that is refused.
+fn let_packets_go() {
+    let Ok(allowed) = sched_getaffinity(None) else { return };
+    for cpu in (0..CpuSet::MAX_CPU).filter(|cpu| allowed.is_set(*cpu)) {
+        let mut one = CpuSet::new();
+        one.set(cpu);
+        if sched_setaffinity(None, &one).is_ok() {
+            let _ = TcpStream::connect((Ipv4Addr::LOCALHOST, 1));
+        }
+    }
+    let _ = sched_setaffinity(None, &allowed);
 }
 
 /// A file with `size` bytes in it, opened for reading and writing.

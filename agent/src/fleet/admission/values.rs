@@ -10,9 +10,9 @@ use crate::report::{Report, Topic};
 /// Bytes of a topic-partition, of a topic, or of everything that has no series of its own.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TopicBytes {
-    /// Topic, or [`OTHER`].
+    /// Topic, or [`OTHER`](crate::report::OTHER).
     pub topic: Arc<str>,
-    /// Partition; `None` for a whole topic and for [`OTHER`].
+    /// Partition; `None` for a whole topic and for [`OTHER`](crate::report::OTHER).
     pub partition: Option<u32>,
     /// Bytes out of its log inside the kernel.
     pub zero_copy_read_bytes: u64,
@@ -113,7 +113,7 @@ impl TopicBytes {
 pub(crate) struct TopicSeries {
     /// Places of those topic-partitions in the Report that have series of their own, in the order of their names.
     pub(super) own: Vec<u32>,
-    /// Topics with all their partitions, and [`OTHER`].
+    /// Topics with all their partitions, and [`OTHER`](crate::report::OTHER).
     pub(super) sums: Vec<TopicBytes>,
 }
 
@@ -145,7 +145,7 @@ impl TopicSeries {
 pub struct FlowBytes {
     /// The listener.
     pub listener: Arc<Key>,
-    /// Topic, `(files)`, `(none)`, or [`OTHER`].
+    /// Topic, `(files)`, `(none)`, or [`OTHER`](crate::report::OTHER).
     pub topic: Arc<str>,
     /// Bytes that left inside the kernel.
     pub zero_copy: u64,
@@ -158,7 +158,7 @@ pub struct FlowBytes {
 /// How long calls took that moved bytes of a topic's log, of all its partitions and through all listeners.
 #[derive(Clone, Debug, PartialEq)]
 pub struct TopicTook {
-    /// Topic, or [`OTHER`].
+    /// Topic, or [`OTHER`](crate::report::OTHER).
     pub topic: Arc<str>,
     /// As [`crate::report::TopicLatency::path`].
     pub path: &'static str,
@@ -175,7 +175,7 @@ pub struct TopicTook {
 pub struct ClientSeries {
     /// The listener.
     pub listener: Key,
-    /// Its address, or [`OTHER`].
+    /// Its address, or [`OTHER`](crate::report::OTHER).
     pub address: String,
     /// Bytes by [`agent_ebpf::ClientPath`].
     pub bytes: [u64; CLIENT_PATHS],

@@ -86,7 +86,8 @@ pub const PORT_DATAGRAM: u32 = 0x1_0002;
 /// [`TransferKey::flags`]: a send with `MSG_ZEROCOPY`; whether the kernel copied cannot be seen at its exit.
 pub const FLAG_MSG_ZEROCOPY: u8 = 1;
 
-/// [`TransferKey::flags`]: what was sent begins with the header of a TLS record: encrypted in user space.
+/// [`TransferKey::flags`]: what was sent begins with the header of a TLS record, or is taken for such (see
+/// [`Looks`](crate::Looks)): encrypted in user space.
 pub const FLAG_TLS: u8 = 2;
 
 /// [`TransferKey::flags`]: what was sent is taken for what the thread had read out of a file.

@@ -9,7 +9,7 @@ use super::{
     globals::{offset, read_member},
     object::{AF_INET, AF_INET6, file_of, socket_of},
     read::far,
-    task::running_task,
+    task::current_task,
 };
 
 #[map]
@@ -56,7 +56,7 @@ fn add(map: &HashMap<ClientKey, ClientBytes>, key: &ClientKey, path: u64, bytes:
 /// The remote address of the running task's connection; `None` where there is none any more.
 #[inline(always)]
 fn remote(descriptor: u32) -> Option<[u8; 16]> {
-    let (_, sock) = socket_of(file_of(running_task(), descriptor)?)?;
+    let (_, sock) = socket_of(file_of(current_task(), descriptor)?)?;
     let family = far::<u16>(sock, offset!(sock_family))?;
     let words = if family == AF_INET {
         [0, 0, 0xffff_u32.to_be(), far::<u32>(sock, at(|offsets| &offsets.ipv4))?]

@@ -8,15 +8,14 @@ use super::{
     messages,
     object::{Object, is_writable},
     order::{self, Plan},
-    read::user,
     refused,
     target::{is_same, target},
     task::{running, running_task, thread_ids},
-    thread,
+    thread::Memory,
     transfer::{self, Ends},
 };
 use agent_ebpf::{
-    Class, Counter, Endpoint, FLAG_MSG_ZEROCOPY, FLAG_TLS, Syscall,
+    Class, Counter, FLAG_MSG_ZEROCOPY, Syscall,
     syscall::{CONTROL_IO_URING_ENTER, CONTROL_LISTEN, NOT_COUNTED},
 };
 
@@ -81,15 +80,19 @@ fn on_counted(task: *const u8, slot: u32, ids: u64, call: &Call, syscall: Syscal
         Syscall::Tee => (call.descriptor(0), call.descriptor(1)),
         _ => (call.descriptor(0), call.descriptor(2)), // splice, copy_file_range; those with one descriptor
     };
-    let mut ends = Ends { first: Object::of(task, slot, first), second: Object::MEMORY, to_first: false, flags: 0 };
+    let mut ends = Ends {
+        first: Object::of(task, slot, first),
+        second: Object::MEMORY,
+        to_first: false,
+        flags: 0,
+        memory: Memory::NONE,
+    };
     match class {
         Class::Read => {}
         Class::Write => {
             ends.to_first = true;
             ends.flags = zerocopy_flag(call, syscall);
-            if ends.first.kind as u8 == Endpoint::Socket as u8 {
-                ends.flags |= tls_flag(call, syscall, slot, ids as u32, ends.first.port);
-            }
+            ends.memory = sent_from(call, syscall);
         }
         // fs/splice.c, vmsplice: a writable end takes from memory.
         Class::Vmsplice => ends.to_first = is_writable(task, first),
@@ -115,22 +118,12 @@ fn zerocopy_flag(call: &Call, syscall: Syscall) -> u8 {
     if flags & MSG_ZEROCOPY != 0 { FLAG_MSG_ZEROCOPY } else { 0 }
 }
 
-/// Whether what was sent begins with the header of a TLS record (RFC 8446, 5.1): a content type from 20 to 24, the version
-/// 3.x. What begins in the middle of a record, after one was cut short, does not. See [`agent_ebpf::Looks`].
+/// Where what was sent lies in the process's memory, where that is looked at.
 #[inline(always)]
-fn tls_flag(call: &Call, syscall: Syscall, slot: u32, tid: u32, port: u32) -> u8 {
-    let is_vector = match syscall {
-        Syscall::Write | Syscall::Sendto => false,
-        Syscall::Writev if !call.compat => true,
-        _ => return 0,
-    };
-    let look = || {
-        let start = call.argument(1);
-        // struct iovec begins with the address.
-        let start = if is_vector { user::<u64>(start) } else { Some(start) };
-        let header = start.and_then(user::<u32>).unwrap_or(0);
-        let (content, major, minor) = (header & 0xff, header >> 8 & 0xff, header >> 16 & 0xff);
-        content >= 20 && content <= 24 && major == 3 && minor <= 4
-    };
-    if thread::sends_header(slot, tid, port, look) { FLAG_TLS } else { 0 }
+fn sent_from(call: &Call, syscall: Syscall) -> Memory {
+    match syscall {
+        Syscall::Write | Syscall::Sendto => Memory { address: call.argument(1), is_vector: false },
+        Syscall::Writev if !call.compat => Memory { address: call.argument(1), is_vector: true },
+        _ => Memory::NONE,
+    }
 }

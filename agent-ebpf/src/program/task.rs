@@ -76,7 +76,7 @@ fn of_run_queue() -> Option<*const u8> {
         // SAFETY: as above.
         unsafe { *known = address };
     }
-    Some(cast(task, offset!(id_task)))
+    Some(task)
 }
 
 #[inline(always)]

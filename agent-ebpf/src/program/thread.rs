@@ -1,7 +1,7 @@
 //! What a thread reads from files, tied to what it next sends; and through which ports it sends.
 
 use agent_ebpf::{
-    Counter, FLAG_FILE, FileKey, FilePath, InodeKey, Looks, THREAD_PORTS, THREADS as THREAD_ENTRIES, Thread,
+    Counter, FLAG_FILE, FLAG_TLS, FileKey, FilePath, InodeKey, Looks, THREAD_PORTS, THREADS as THREAD_ENTRIES, Thread,
 };
 
 use super::{
@@ -11,13 +11,14 @@ use super::{
     globals::has,
     maps::THREADS,
     object::NO_DESCRIPTOR,
+    read::user,
 };
 
 /// What a thread had read when it sent.
 pub(crate) struct Carried {
     /// File bytes read since its last send.
     pub(crate) bytes: u64,
-    /// [`FLAG_FILE`], where what it sends is a file's.
+    /// [`FLAG_FILE`], where what it sends is a file's, and [`FLAG_TLS`], where it begins with the header of a record.
     pub(crate) flags: u8,
     /// Where that file's counts are.
     pub(crate) place: u32,
@@ -86,10 +87,11 @@ fn is_same(one: &InodeKey, other: &InodeKey) -> bool {
 /// Takes what this thread has read since its last send from memory, and counts it and the `sent` bytes for the file and the
 /// port.
 #[inline(always)]
-pub(crate) fn sends(target: u32, tid: u32, port: u32, sent: u64) -> Carried {
-    let none = Carried { bytes: 0, flags: 0, place: NOWHERE };
+pub(crate) fn sends(target: u32, tid: u32, port: u32, sent: u64, memory: Memory) -> Carried {
+    let mut none = Carried { bytes: 0, flags: 0, place: NOWHERE };
     let Some(thread) = entry(target, tid) else { return none };
-    serves(thread, port);
+    let tls = if serves(thread, port, memory) { FLAG_TLS } else { 0 };
+    none.flags = tls;
     if thread.unsent == 0 {
         return none;
     }
@@ -106,43 +108,55 @@ pub(crate) fn sends(target: u32, tid: u32, port: u32, sent: u64) -> Carried {
         }
     }
     let place = file(&key, NO_DESCRIPTOR, tid, FilePath::SentCopied, 1, sent);
-    Carried { bytes, flags: FLAG_FILE, place }
+    Carried { bytes, flags: FLAG_FILE | tls, place }
 }
 
-/// Whether what this thread now sends through `port` begins with the header of a TLS record: by a look at it, or known from
+/// Notes a send through `port`; whether what is sent begins with the header of a TLS record: by a look at it, or known from
 /// earlier ones.
 #[inline(always)]
-pub(crate) fn sends_header(target: u32, tid: u32, port: u32, look: impl FnOnce() -> bool) -> bool {
-    let Some(thread) = entry(target, tid) else { return look() };
-    let which = if thread.ports[0] == port {
+fn serves(thread: &mut Thread, port: u32, memory: Memory) -> bool {
+    let which = if thread.ports[0] == port || thread.ports[0] == 0 {
+        thread.ports[0] = port;
         0
-    } else if thread.ports[1] == port {
+    } else if thread.ports[1] == port || thread.ports[1] == 0 {
+        thread.ports[1] = port;
         1
     } else {
-        return look();
+        thread.sends[2] += 1;
+        return memory.address != 0 && memory.is_header();
     };
+    thread.sends[which] += 1;
+    if memory.address == 0 {
+        return false;
+    }
     if let Some(known) = thread.looks[which].known(thread.sends[which]) {
         return known;
     }
-    let is_header = look();
+    let is_header = memory.is_header();
     thread.looks[which] = thread.looks[which].and(is_header);
     is_header
 }
 
-/// Notes a send through `port`.
-#[inline(always)]
-fn serves(thread: &mut Thread, port: u32) {
-    if thread.ports[0] == port {
-        thread.sends[0] += 1;
-    } else if thread.ports[0] == 0 {
-        thread.ports[0] = port;
-        thread.sends[0] = 1;
-    } else if thread.ports[1] == port {
-        thread.sends[1] += 1;
-    } else if thread.ports[1] == 0 {
-        thread.ports[1] = port;
-        thread.sends[1] = 1;
-    } else {
-        thread.sends[2] += 1;
+/// Where bytes lie in the memory of the running process.
+#[derive(Clone, Copy)]
+pub(crate) struct Memory {
+    /// 0: it is not looked at.
+    pub(crate) address: u64,
+    /// There lies a `struct iovec`, which begins with the address.
+    pub(crate) is_vector: bool,
+}
+
+impl Memory {
+    /// Memory that is not looked at.
+    pub(crate) const NONE: Self = Self { address: 0, is_vector: false };
+
+    /// Whether the header of a TLS record lies there (RFC 8446, 5.1): a content type from 20 to 24, the version 3.x. What begins in
+    /// the middle of a record, after one was cut short, has none.
+    #[inline(always)]
+    fn is_header(self) -> bool {
+        let start = if self.is_vector { user::<u64>(self.address) } else { Some(self.address) };
+        let header = start.and_then(user::<u32>).unwrap_or(0);
+        let (content, major, minor) = (header & 0xff, header >> 8 & 0xff, header >> 16 & 0xff);
+        content >= 20 && content <= 24 && major == 3 && minor <= 4
     }
 }

@@ -10,7 +10,7 @@ use super::{
     latency,
     object::Object,
     read::forget,
-    thread::{self, Carried},
+    thread::{self, Carried, Memory},
 };
 
 /// Both ends of a transfer.
@@ -23,6 +23,8 @@ pub(crate) struct Ends {
     pub(crate) to_first: bool,
     /// Of [`TransferKey::flags`].
     pub(crate) flags: u8,
+    /// The user memory, where it is of interest what it begins with.
+    pub(crate) memory: Memory,
 }
 
 /// Where the files at both ends of a transfer are counted: [`NOWHERE`] for what is no file.
@@ -51,7 +53,11 @@ pub(crate) fn moved(target: u32, ids: u64, syscall: u8, ends: &Ends, bytes: u64)
     let mut place = NOWHERE;
     let mut places = Places { first: NOWHERE, second: NOWHERE, port };
     if to_first && first == Endpoint::Socket as u8 {
-        carried = thread::sends(target, tid, port, bytes);
+        let memory = Memory {
+            address: forget(ends.memory.address, ids),
+            is_vector: forget(ends.memory.is_vector as u64, ids) != 0,
+        };
+        carried = thread::sends(target, tid, port, bytes, memory);
         place = carried.place;
     }
     if first == Endpoint::File as u8 {
@@ -81,7 +87,6 @@ pub(crate) fn moved(target: u32, ids: u64, syscall: u8, ends: &Ends, bytes: u64)
     };
     let kind = transfer(&key, bytes, carried.bytes);
     // What was counted is behind: the verifier need not tell apart where.
-    let (kind, place) = (forget(kind as u64, ids), forget(place as u64, ids));
     places.first = forget(places.first as u64, ids) as u32;
     places.second = forget(places.second as u64, ids) as u32;
     if has(|features| &features.clients) {
@@ -89,6 +94,7 @@ pub(crate) fn moved(target: u32, ids: u64, syscall: u8, ends: &Ends, bytes: u64)
     }
     if has(|features| &features.latency) {
         // What a file's bytes are in memory for, they leave it by the other way.
+        let (kind, place) = (forget(kind as u64, ids), forget(place as u64, ids));
         latency::note_duration(tid as u64, syscall as u64, kind, place, to_first as u64);
     }
     places

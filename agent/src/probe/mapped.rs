@@ -1,19 +1,28 @@
 //! Bytes of a file that are read where the kernel has them, if it allows that: its own types are several megabytes.
 
-use std::{fs, io, ops::Deref, os::fd::AsRawFd, path::Path, ptr};
+use std::{fs, io, ops::Deref, path::Path};
+
+use memmap2::Mmap;
 
 /// The bytes of a file.
 pub(super) enum Bytes {
     /// Copied.
     Own(Vec<u8>),
     /// Mapped: `/sys/kernel/btf` allows it from Linux 6.16 on (kernel/bpf/sysfs_btf.c).
-    Mapped(Mapped),
+    Mapped(Mmap),
 }
 
 impl Bytes {
     /// Of a file that is never changed or made shorter.
     pub(super) fn of(path: &Path) -> io::Result<Self> {
-        Mapped::of(path).map_or_else(|_| fs::read(path).map(Self::Own), |mapped| Ok(Self::Mapped(mapped)))
+        let file = fs::File::open(path)?;
+        if file.metadata()?.len() > 0 {
+            // SAFETY: a file that nobody changes, as is asked for above.
+            if let Ok(mapped) = unsafe { Mmap::map(&file) } {
+                return Ok(Self::Mapped(mapped));
+            }
+        }
+        fs::read(path).map(Self::Own)
     }
 }
 
@@ -35,42 +44,8 @@ impl Deref for Bytes {
     fn deref(&self) -> &[u8] {
         match self {
             Self::Own(bytes) => bytes,
-            Self::Mapped(mapped) => mapped.bytes(),
+            Self::Mapped(mapped) => mapped,
         }
-    }
-}
-
-/// A file mapped to be read.
-pub(super) struct Mapped {
-    at: *const u8,
-    length: usize,
-}
-
-// SAFETY: memory that nobody writes to, and that is there until this is dropped.
-unsafe impl Send for Mapped {}
-// SAFETY: as above.
-unsafe impl Sync for Mapped {}
-
-impl Mapped {
-    fn of(path: &Path) -> io::Result<Self> {
-        let file = fs::File::open(path)?;
-        let length = usize::try_from(file.metadata()?.len()).map_err(io::Error::other)?;
-        // SAFETY: new addresses, which nobody else knows. A length of 0 is refused.
-        let at =
-            unsafe { libc::mmap(ptr::null_mut(), length, libc::PROT_READ, libc::MAP_PRIVATE, file.as_raw_fd(), 0) };
-        if at == libc::MAP_FAILED { Err(io::Error::last_os_error()) } else { Ok(Self { at: at.cast(), length }) }
-    }
-
-    fn bytes(&self) -> &[u8] {
-        // SAFETY: so many bytes are mapped there, of a file that is as long and stays so.
-        unsafe { std::slice::from_raw_parts(self.at, self.length) }
-    }
-}
-
-impl Drop for Mapped {
-    fn drop(&mut self) {
-        // SAFETY: it was mapped with this length, and nobody has its bytes any more.
-        unsafe { libc::munmap(self.at.cast_mut().cast(), self.length) };
     }
 }
 

@@ -190,7 +190,8 @@ pub struct Transfer {
     pub calls: u64,
     /// Bytes they returned.
     pub bytes: u64,
-    /// Of these, bytes of calls that sent the header of a TLS record first: encrypted in user space.
+    /// Of these, bytes of calls that sent the header of a TLS record first, or are taken for such by the thread's others (one
+    /// in 16 is looked at once these agree): encrypted in user space.
     pub tls_bytes: u64,
     /// Calls by size; `None` where only sums could be kept (the `(other)` entry).
     pub size_histogram: Option<Vec<SizeBucket>>,

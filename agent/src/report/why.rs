@@ -15,7 +15,7 @@
 
 use std::collections::BTreeMap;
 
-use agent_ebpf::{Endpoint, PORT_OUTBOUND, SIZE_BUCKETS};
+use agent_ebpf::{Endpoint, Looks, PORT_OUTBOUND, SIZE_BUCKETS};
 
 use super::{
     Facts, Flow, LocalPort, Reason,
@@ -156,13 +156,18 @@ pub(crate) fn reasons(seen: &Seen) -> Vec<Reason> {
 /// What a reason means and what shows it.
 fn text(code: &str, seen: &Seen) -> String {
     match code {
-        "tls" if seen.tls < seen.copied && seen.is_tls() => format!(
-            "TLS in user space: {} of the {} copied bytes left in writes that begin with the header of a TLS record, the \
-             others go on with records that were cut short.",
-            seen.tls, seen.copied
-        ),
         "tls" => {
-            format!("TLS in user space: {} bytes left in writes that begin with the header of a TLS record.", seen.tls)
+            let (first, every) = (Looks::SETTLED, Looks::EVERY);
+            let (of, rest) = if seen.tls < seen.copied && seen.is_tls() {
+                (format!("of the {} copied ", seen.copied), ", the others go on with records that were cut short")
+            } else {
+                (String::new(), "")
+            };
+            format!(
+                "TLS in user space: {} {of}bytes left in writes that begin with the header of a TLS record (of a thread's the \
+                 first {first} are looked at, then one in {every} while they agree){rest}.",
+                seen.tls
+            )
         }
         "headers" => "Response headers and answers of the protocol: writes below 16 KiB of no file's data.".to_owned(),
         "log_read" => "The log was read by calls and written out without TLS: what converting to old message formats does."

@@ -99,7 +99,9 @@ fn cut_short(sent: &[&SendfileUse], report: &Report, style: &Style) -> String {
             grid.row(cells.into_iter().map(Into::into).collect());
         }
     }
-    Grid::render(&grid, &grid, style)
+    let again = "Not sent: what each call was asked for and did not send. The next call asks again for what is still to be sent: \
+                 that is no loss, and counts each time.";
+    Grid::render(&grid, &grid, style) + &explanation(again, style)
 }
 
 /// What a reason means.

@@ -10,15 +10,13 @@ use zctrace::{
     target::listening_ports,
 };
 
-use super::support::{alone, executable};
+use super::support::{alone, executable, named_legs};
 
 /// The legs to test: those that `ZCTRACE_TEST_LEGS` names (`raw,fexit`), or `raw`, `tracepoint` and, where the kernel can be
 /// hooked so, `fexit` and `kprobe-multi`.
 pub(crate) static LEGS: LazyLock<Vec<LegChoice>> = LazyLock::new(|| {
-    if let Ok(names) = std::env::var("ZCTRACE_TEST_LEGS") {
-        let leg =
-            |name: &str| Leg::ALL.into_iter().find(|leg| leg.name() == name).unwrap_or_else(|| panic!("no leg {name}"));
-        return names.split(',').map(|name| leg(name).choice()).collect();
+    if let Some(legs) = named_legs() {
+        return legs;
     }
     let mut legs = vec![LegChoice::Raw, LegChoice::Tracepoint];
     for leg in [Leg::Fexit, Leg::KprobeMulti] {

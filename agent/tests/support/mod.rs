@@ -23,14 +23,17 @@ pub fn executable() -> PathBuf {
     std::env::var_os("ZCTRACE_EXE").map_or_else(|| ZCTRACE.into(), Into::into)
 }
 
-/// The legs that `ZCTRACE_TEST_LEGS` names (`raw,fexit`), or those that this kernel allows.
+/// The legs that `ZCTRACE_TEST_LEGS` names (`raw,fexit`), if it is set.
+pub fn named_legs() -> Option<Vec<LegChoice>> {
+    let names = std::env::var("ZCTRACE_TEST_LEGS").ok()?;
+    let find = |name: &str| Leg::ALL.into_iter().find(|leg| leg.name() == name);
+    Some(names.split(',').map(|name| find(name).unwrap_or_else(|| panic!("no leg {name}")).choice()).collect())
+}
+
+/// Those, or else the ones that this kernel allows.
 pub fn legs() -> Vec<LegChoice> {
-    if let Ok(names) = std::env::var("ZCTRACE_TEST_LEGS") {
-        let find = |name: &str| Leg::ALL.into_iter().find(|leg| leg.name() == name);
-        return names.split(',').map(|name| find(name).unwrap_or_else(|| panic!("no leg {name}")).choice()).collect();
-    }
     let allowed = |leg: &LegChoice| Probe::attach(*leg, Capacity::default()).is_ok();
-    Leg::ALL.into_iter().map(Leg::choice).filter(allowed).collect()
+    named_legs().unwrap_or_else(|| Leg::ALL.into_iter().map(Leg::choice).filter(allowed).collect())
 }
 
 /// Longest time that anything here may take.

@@ -21,6 +21,9 @@ const KERNEL_LACKS: i32 = 5;
 /// What zctrace says of a program that a kernel's verifier does not take.
 const REJECTED: &str = "verifier rejected zctrace's program";
 
+/// [`Result::auto`]: it was not tried, or none could be had.
+const NO_LEG: &str = "none";
+
 /// How much is done.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Extent {
@@ -42,10 +45,11 @@ pub(super) fn steps(extent: Extent) -> Vec<Step> {
     let mut steps =
         vec![Step::new("release", "uname -r"), Step::new("auto", "zctrace --pid 1 --duration 1ms --output json")];
     for leg in LEGS {
-        // A leg that the kernel can't have says so; its tests are not run.
-        // The kernel takes the program with everything that can be asked for, too: another one to its verifier.
-        let attach = format!("zctrace --pid 1 --duration 1ms --output json --attach {leg} >/dev/null");
-        let attach = format!("{attach} && {} >/dev/null", attach.replace(" >/dev/null", " --latency --clients"));
+        // A leg that the kernel can't have says so; its tests are not run. With everything that can be asked for the program
+        // is another one to the verifier.
+        let attach =
+            |more: &str| format!("zctrace --pid 1 --duration 1ms --output json --attach {leg}{more} >/dev/null");
+        let attach = format!("{} && {}", attach(""), attach(" --latency --clients"));
         let test = format!(
             "export ZCTRACE_TEST_LEGS={leg} ZCTRACE_TEST_STORM={}; test-exact --test-threads=1 --skip every_leg \
              --skip the_kernel_encrypts",
@@ -143,7 +147,7 @@ impl Result {
             (attach, _) if attach.status != 0 => Some(Verdict::Failed(attach.output.trim().to_owned())),
             (_, exact) => exact.map(tested),
         };
-        let auto = find("auto").and_then(|outcome| chosen_leg(&outcome.output)).unwrap_or_else(|| "none".to_owned());
+        let auto = find("auto").and_then(|outcome| chosen_leg(&outcome.output)).unwrap_or_else(|| NO_LEG.to_owned());
         let names = OF_DISK.iter().map(|(name, _)| *name).chain(["half-way", "kernel-tls", "doctor", "hotplug"]);
         let others = names.filter_map(|name| {
             let outcome = find(name)?;
@@ -180,6 +184,11 @@ impl Result {
                 }
             }
         }
+    }
+
+    /// Whether some leg is taken, and no verifier was against the program on any.
+    pub(super) fn takes_the_program(&self) -> bool {
+        self.auto != NO_LEG && self.failures().is_empty()
     }
 
     /// What went wrong, by name.
@@ -319,6 +328,16 @@ mod tests {
         assert_eq!(result.legs, [("raw".to_owned(), Verdict::Passed(3))]);
         let doctor = ("doctor".to_owned(), Verdict::Failed("miscounted".to_owned()));
         assert_eq!(result.others, [doctor, ("order".to_owned(), Verdict::Passed(9))]);
+    }
+
+    #[test]
+    fn a_kernel_takes_the_program_where_a_leg_is_taken_and_none_is_refused_for_its_sake() {
+        let auto = || outcome("auto", 0, r#"{"attach": {"leg": "fexit"}}"#);
+        let takes = |outcomes: &[Outcome]| Result::new("6.1", "amd64", outcomes).takes_the_program();
+        assert!(takes(&[auto(), outcome("attach fexit", 0, ""), outcome("attach tracepoint", 5, "it lacks a helper")]));
+        assert!(!takes(&[]) && !takes(&[outcome("attach fexit", 0, "")]), "nothing was taken");
+        let refused = format!("the kernel's {REJECTED} `raw_sys_exit`");
+        assert!(!takes(&[auto(), outcome("attach raw", 5, &refused)]));
     }
 
     #[test]

@@ -8,6 +8,7 @@ use super::{
     messages,
     object::{Object, is_writable},
     order::{self, Plan},
+    read::forget,
     refused,
     target::{is_same, target},
     task::{running, running_task, thread_ids},
@@ -73,35 +74,31 @@ fn on_counted(task: *const u8, slot: u32, ids: u64, call: &Call, syscall: Syscal
         return;
     }
     let plan = if has(|features| &features.order) { Plan::of(call, syscall, ids) } else { Plan::NONE };
-    let class = syscall.class();
     // One descriptor, and user memory at the other end; or two.
     let (first, second) = match syscall {
         Syscall::Sendfile => (call.descriptor(1), call.descriptor(0)),
         Syscall::Tee => (call.descriptor(0), call.descriptor(1)),
         _ => (call.descriptor(0), call.descriptor(2)), // splice, copy_file_range; those with one descriptor
     };
-    let mut ends = Ends {
-        first: Object::of(task, slot, first),
-        second: Object::MEMORY,
-        to_first: false,
-        flags: 0,
-        memory: Memory::NONE,
-    };
-    match class {
-        Class::Read => {}
-        Class::Write => {
-            ends.to_first = true;
-            ends.flags = zerocopy_flag(call, syscall);
-            ends.memory = sent_from(call, syscall);
-        }
+    let memory = sent_from(call, syscall);
+    // The calls differ in what the verifier knows of them; from here on they are one.
+    let class = forget(syscall.class() as u64, ids);
+    let flags = forget(zerocopy_flag(call, syscall) as u64, ids) as u8;
+    let is_messages = forget(matches!(syscall, Syscall::Sendmmsg | Syscall::Recvmmsg) as u64, ids);
+    let code = forget(code as u64, ids) as u8;
+    let (first, second) = (forget(first as u64, ids) as u32, forget(second as u64, ids) as u32);
+    let memory = Memory { address: forget(memory.address, ids), is_vector: forget(memory.is_vector as u64, ids) != 0 };
+    let mut ends =
+        Ends { first: Object::of(task, slot, first), second: Object::MEMORY, to_first: false, flags, memory };
+    if class == Class::Write as u64 {
+        ends.to_first = true;
+    } else if class == Class::Vmsplice as u64 {
         // fs/splice.c, vmsplice: a writable end takes from memory.
-        Class::Vmsplice => ends.to_first = is_writable(task, first),
-        Class::InKernel => ends.second = Object::of(task, slot, second),
+        ends.to_first = is_writable(task, first);
+    } else if class == Class::InKernel as u64 {
+        ends.second = Object::of(task, slot, second);
     }
-    let bytes = match syscall {
-        Syscall::Sendmmsg | Syscall::Recvmmsg => messages::bytes(slot, call, ret as u64),
-        _ => ret as u64,
-    };
+    let bytes = if is_messages != 0 { messages::bytes(slot, call, ret as u64) } else { ret as u64 };
     let places = transfer::moved(slot, ids, code, &ends, bytes);
     if has(|features| &features.order) {
         plan.note(slot, ids, &places, bytes);

@@ -191,7 +191,7 @@ fn port_of(task: *const u8, slot: u32, call: &Call, syscall: Syscall) -> u32 {
         _ => call.descriptor(2),
     };
     let sink = Object::of(task, slot, sink);
-    if sink.kind as u8 == Endpoint::Socket as u8 { sink.port } else { PORT_NONE }
+    if sink.kind == Endpoint::Socket as u8 { sink.port } else { PORT_NONE }
 }
 
 #[inline(always)]

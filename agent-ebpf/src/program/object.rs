@@ -5,7 +5,7 @@ use agent_ebpf::{Endpoint, InodeKey, PORT_DATAGRAM, PORT_NONE, PORT_OUTBOUND, PO
 use super::{
     globals::{has, offset},
     maps::LISTENERS,
-    read::{cast, far, near, probe},
+    read::{cast, far, forget, near, probe},
 };
 
 // include/uapi/linux/stat.h
@@ -32,8 +32,8 @@ pub(crate) const NO_DESCRIPTOR: u32 = u32::MAX;
 /// An open file of the running process.
 #[derive(Clone, Copy)]
 pub(crate) struct Object {
-    /// Its kind; [`Endpoint::Other`] too where it could not be read.
-    pub(crate) kind: Endpoint,
+    /// Its kind, an [`Endpoint`]; [`Endpoint::Other`] too where it could not be read.
+    pub(crate) kind: u8,
     /// See [`agent_ebpf::TransferKey::port`].
     pub(crate) port: u32,
     /// The descriptor it was found by, [`NO_DESCRIPTOR`] for none: what is rarely needed is looked up again by it. A pointer
@@ -47,7 +47,7 @@ pub(crate) struct Object {
 
 impl Object {
     const UNKNOWN: Self = Self {
-        kind: Endpoint::Other,
+        kind: Endpoint::Other as u8,
         port: PORT_NONE,
         descriptor: NO_DESCRIPTOR,
         inode: InodeKey { inode: 0, device: 0, generation: 0 },
@@ -55,7 +55,7 @@ impl Object {
     };
 
     /// User memory.
-    pub(crate) const MEMORY: Self = Self { kind: Endpoint::Memory, unknown: false, ..Self::UNKNOWN };
+    pub(crate) const MEMORY: Self = Self { kind: Endpoint::Memory as u8, unknown: false, ..Self::UNKNOWN };
 
     /// What `descriptor` of `task` is now.
     #[inline(always)]
@@ -67,6 +67,10 @@ impl Object {
                 object = Self::UNKNOWN;
             }
         }
+        // What follows is the same for all kinds.
+        object.kind = forget(object.kind as u64, descriptor as u64) as u8;
+        object.port = forget(object.port as u64, descriptor as u64) as u32;
+        object.unknown = forget(object.unknown as u64, descriptor as u64) != 0;
         object
     }
 
@@ -77,13 +81,13 @@ impl Object {
         match mode & S_IFMT {
             S_IFREG => {
                 self.inode = inode_key(inode)?;
-                self.kind = Endpoint::File;
+                self.kind = Endpoint::File as u8;
             }
             S_IFSOCK => self.identify_socket(file, target)?,
-            S_IFIFO => self.kind = Endpoint::Pipe,
+            S_IFIFO => self.kind = Endpoint::Pipe as u8,
             // No other inode is without a kind: the descriptor's memory is another's by now.
             0 if mode != ANONYMOUS => return None,
-            _ => self.kind = Endpoint::Other,
+            _ => self.kind = Endpoint::Other as u8,
         }
         self.unknown = false;
         Some(())
@@ -96,7 +100,7 @@ impl Object {
             AF_INET | AF_INET6 => {
                 let kind = far::<u16>(socket, offset!(socket_type))?;
                 let port = local_port(sock)?;
-                self.kind = Endpoint::Socket;
+                self.kind = Endpoint::Socket as u8;
                 self.port = if kind != SOCK_STREAM && kind != SOCK_SEQPACKET {
                     PORT_DATAGRAM
                 } else if is_listener(target, port) {
@@ -105,8 +109,8 @@ impl Object {
                     PORT_OUTBOUND
                 };
             }
-            AF_UNIX => self.kind = Endpoint::Unix,
-            _ => self.kind = Endpoint::Other,
+            AF_UNIX => self.kind = Endpoint::Unix as u8,
+            _ => self.kind = Endpoint::Other as u8,
         }
         Some(())
     }

@@ -199,7 +199,7 @@ pub(crate) fn note_nothing(target: u32, call: &Call, syscall: Syscall, ret: i64)
 #[inline(never)]
 extern "C" fn note_unsent(descriptor: u64, target: u64, reason: u64, asked: u64) -> u64 {
     let sink = Object::of(current_task(), target as u32, descriptor as u32);
-    if sink.kind as u8 == Endpoint::Socket as u8 {
+    if sink.kind == Endpoint::Socket as u8 {
         count_short(target | (sink.port as u64) << 32, reason, asked, 0);
     }
     0

@@ -17,7 +17,7 @@ pub(crate) fn note(task: *const u8, target: u32, call: &Call, syscall: Syscall, 
         return;
     }
     let sink = Object::of(task, target, call.descriptor(0));
-    if sink.kind as u8 != Endpoint::Socket as u8 {
+    if sink.kind != Endpoint::Socket as u8 {
         return;
     }
     let key = TransferKey {

@@ -42,7 +42,7 @@ pub(crate) struct Places {
 pub(crate) fn moved(target: u32, ids: u64, syscall: u8, ends: &Ends, bytes: u64) -> Places {
     let tid = ids as u32;
     // The ways that lead here differ in what the verifier knows of them; from here on they are one.
-    let (first, second) = (forget(ends.first.kind as u64, ids) as u8, forget(ends.second.kind as u64, ids) as u8);
+    let (first, second) = (ends.first.kind, forget(ends.second.kind as u64, ids) as u8);
     let to_first = forget(ends.to_first as u64, ids) != 0;
     if forget((ends.first.unknown | ends.second.unknown) as u64, ids) != 0 {
         count(target, Counter::EndpointUnknown, 1);
@@ -53,11 +53,7 @@ pub(crate) fn moved(target: u32, ids: u64, syscall: u8, ends: &Ends, bytes: u64)
     let mut place = NOWHERE;
     let mut places = Places { first: NOWHERE, second: NOWHERE, port };
     if to_first && first == Endpoint::Socket as u8 {
-        let memory = Memory {
-            address: forget(ends.memory.address, ids),
-            is_vector: forget(ends.memory.is_vector as u64, ids) != 0,
-        };
-        carried = thread::sends(target, tid, port, bytes, memory);
+        carried = thread::sends(target, tid, port, bytes, ends.memory);
         place = carried.place;
     }
     if first == Endpoint::File as u8 {

@@ -10,6 +10,7 @@
 //! | `RESULTS` | per-CPU array | [`call_index`] | calls by result | cannot |
 //! | `FILES` | hash | [`FileKey`] | [`FileValue`]: its name, and its index into `FILE_COUNTS` | `FILES_OTHER` |
 //! | `FILE_COUNTS` | array | that index | [`FileCounts`] | goes with the keys |
+//! | `HINTS` | array | [`hint`] | an index into `FILE_COUNTS`, and the epoch | another's is replaced |
 //! | `FILES_OTHER` | per-CPU array | target | [`FileCounts`] | cannot |
 //! | `DIRECTORIES` | hash | [`InodeKey`] | [`Directory`] | files stay unnamed, counted |
 //! | `THREADS` | array | thread id modulo | [`Thread`](crate::Thread) | counted as not attributed |
@@ -22,8 +23,8 @@
 //! | `FREE_TRANSFERS`, `FREE_FILES` | queue | | indices that were given back | holds them all |
 //! | `STATE` | array | [`STATE_EPOCH`] and its like | a word | cannot |
 //!
-//! Keys and counts lie apart, so that a CPU can remember where the counts of a key are (`RECENT_FILES`,
-//! `RECENT_TRANSFERS`: caches of the program's own) and add to them without a second look into a hash table.
+//! Keys and counts lie apart, so that the program can remember where the counts of a key are (`HINTS`, and each CPU's
+//! `RECENT_TRANSFERS`) and add to them without a second look into a hash table.
 
 // Every number cast here counts variants or ports: far below 2^32, and the kernel side has no `try_into` to spare.
 #![allow(clippy::cast_possible_truncation)]
@@ -219,8 +220,22 @@ pub const FILE_PATHS: usize = 5;
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct FileCounts {
+    /// Whose counts these are: a CPU that believes so by [`hint`] looks here. Zero where they are nobody's.
+    pub key: FileKey,
     /// Calls and bytes side by side, so that both are in one cache line.
     pub paths: [Tally; FILE_PATHS],
+}
+
+/// Entries of `HINTS`: twice as many as there are files by default, so that few share one.
+pub const HINTS: u32 = 65536;
+
+/// Index into `HINTS`, for a file whose key is `inode` and those two words.
+#[must_use]
+#[inline(always)]
+pub const fn hint(inode: u64, rest: u64, word: u64) -> u32 {
+    // Fibonacci hashing (Knuth, The Art of Computer Programming, 6.4): what follows each other lies apart.
+    let mixed = (inode ^ rest << 20 ^ word >> 32 << 40 ^ word << 52).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    (mixed >> 48) as u32
 }
 
 /// Bytes of a file by the first three [`FilePath`]s, and the calls that moved them: through all ports together.
@@ -385,4 +400,5 @@ mod pod {
 
 const _: () = assert!(size_of::<TransferKey>() == 12);
 const _: () = assert!(size_of::<FileKey>() == 24);
+const _: () = assert!(HINTS == 1 << 16);
 const _: () = assert!(Syscall::ALL.len() < 0x3f);

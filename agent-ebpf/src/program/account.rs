@@ -8,8 +8,8 @@ use agent_ebpf::{
 
 use super::{
     counter::{add, add_shared, count},
-    maps::{FILE_COUNTS, FILES_OTHER, RESULTS, TRANSFERS, TRANSFERS_OTHER},
-    recent::{file_index, transfer_index},
+    maps::{FILES_OTHER, RESULTS, TRANSFERS, TRANSFERS_OTHER},
+    recent::{file_place, transfer_index},
 };
 
 /// Counts a call that moved nothing: `result` is 0 or an errno.
@@ -71,8 +71,7 @@ fn size_bucket(bytes: u64) -> usize {
 /// Counts bytes of a file, which is open as `descriptor`, or known already where that is none, and returns the place where.
 #[inline(always)]
 pub(crate) fn file(key: &FileKey, descriptor: u32, tid: u32, path: FilePath, calls: u64, bytes: u64) -> u32 {
-    let index = file_index(key, descriptor, tid).unwrap_or(NOWHERE);
-    if let Some(counts) = FILE_COUNTS.get_ptr_mut(index) {
+    if let Some((index, counts)) = file_place(key, descriptor, tid) {
         let tally = tally_of(counts, path);
         // SAFETY: fields of a map's value.
         unsafe {

@@ -1,16 +1,17 @@
 //! The maps. Sizes here are for one target; the agent sets them for as many as it watches before load.
 
 use agent_ebpf::{
-    COUNTERS as COUNTERS_PER_TARGET, Directory, ENDS, FileCounts, FileKey, FileLatency, FileValue, InodeKey,
-    LISTENER_WORDS, LatencyValue, PORTS_PER_WORD, RESULTS as RESULTS_PER_CALL, Resolve, STATE_WORDS, Start,
-    TARGET_BUCKETS, THREADS as THREAD_ENTRIES, Tally, Target, Thread, TransferKey, TransferValue, syscall::SYSCALLS,
+    COUNTERS as COUNTERS_PER_TARGET, Directory, ENDS, FileCounts, FileKey, FileLatency, FileValue,
+    HINTS as HINT_ENTRIES, InodeKey, LISTENER_WORDS, LatencyValue, PORTS_PER_WORD, RESULTS as RESULTS_PER_CALL,
+    Resolve, STATE_WORDS, Start, TARGET_BUCKETS, THREADS as THREAD_ENTRIES, Tally, Target, Thread, TransferKey,
+    TransferValue, syscall::SYSCALLS,
 };
 use aya_ebpf::{
     macros::map,
     maps::{Array, HashMap, PerCpuArray, ProgramArray, Queue},
 };
 
-use super::values::{RECENT_ENTRIES, RecentFile, RecentTransfer, SCRATCHES, Scratch};
+use super::values::{RECENT_ENTRIES, RecentTransfer, SCRATCHES, Scratch};
 
 #[map]
 pub(crate) static TARGETS: Array<Target> = Array::with_max_entries(TARGET_BUCKETS, 0);
@@ -52,8 +53,9 @@ pub(crate) static RUN_QUEUE: PerCpuArray<u64> = PerCpuArray::with_max_entries(1,
 /// What this CPU did last: see [`super::recent`].
 #[map]
 pub(crate) static RECENT_TRANSFERS: PerCpuArray<RecentTransfer> = PerCpuArray::with_max_entries(RECENT_ENTRIES, 0);
+/// Where the counts of a file may be.
 #[map]
-pub(crate) static RECENT_FILES: PerCpuArray<RecentFile> = PerCpuArray::with_max_entries(RECENT_ENTRIES, 0);
+pub(crate) static HINTS: Array<u64> = Array::with_max_entries(HINT_ENTRIES, 0);
 
 /// Durations, where they are asked for: otherwise of one entry each, which is not used.
 #[map]

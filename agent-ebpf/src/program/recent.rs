@@ -1,20 +1,18 @@
-//! Where the counts of a key are: remembered by each CPU for what it did last, otherwise looked up in the hash table, or
-//! given a place.
+//! Where the counts of a key are: remembered, otherwise looked up in the hash table, or given a place. Of transfers each CPU
+//! remembers what it did last; of files all CPUs together remember as many as there are.
 //!
 //! A remembered place can't be wrong: it is found by the whole key, and the agent, before it gives a place to another key,
 //! makes everything void that was remembered ([`STATE_EPOCH`]) and waits for programs that still run.
 
-use agent_ebpf::{FileKey, InodeKey, STATE_EPOCH, STATE_NEXT_FILE, STATE_NEXT_TRANSFER, TransferKey};
+use agent_ebpf::{FileCounts, FileKey, InodeKey, STATE_EPOCH, STATE_NEXT_FILE, STATE_NEXT_TRANSFER, TransferKey, hint};
 use aya_ebpf::{bindings::BPF_NOEXIST, maps::Queue};
 
 use super::{
     counter::take_next,
     globals::has,
-    maps::{
-        FILE_COUNTS, FILES, FREE_FILES, FREE_TRANSFERS, RECENT_FILES, RECENT_TRANSFERS, STATE, TRANSFER_KEYS, TRANSFERS,
-    },
+    maps::{FILE_COUNTS, FILES, FREE_FILES, FREE_TRANSFERS, HINTS, RECENT_TRANSFERS, STATE, TRANSFER_KEYS, TRANSFERS},
     naming,
-    values::{RECENT_ENTRIES, RecentFile, RecentTransfer},
+    values::{RECENT_ENTRIES, RecentTransfer},
 };
 
 #[inline(always)]
@@ -90,33 +88,44 @@ extern "C" fn new_transfer(word: u64, port: u64) -> u64 {
     unsafe { TRANSFER_KEYS.get(key) }.map_or(NO_PLACE, |index| *index as u64)
 }
 
-/// Where the counts of this file are; `None` if there is no place for it. `descriptor` leads to its name; where it is none,
-/// an entry of the same file tells it.
+/// Where the counts of this file are, as an index and as a pointer; `None` if there is no place for it. `descriptor` leads to its
+/// name; where it is none, an entry of the same file tells it.
 #[inline(always)]
-pub(crate) fn file_index(key: &FileKey, descriptor: u32, tid: u32) -> Option<u32> {
+pub(crate) fn file_place(key: &FileKey, descriptor: u32, tid: u32) -> Option<(u32, *mut FileCounts)> {
     let rest = key.inode.device as u64 | (key.inode.generation as u64) << 32;
     let word = key.target as u64 | (key.port as u64) << 32;
-    let mut remember = None;
-    if has(|features| &features.exclusive) {
-        let epoch = epoch();
-        let slot = key.inode.inode as u32 ^ (key.inode.inode >> 8) as u32 ^ key.port;
-        let recent = RECENT_FILES.get_ptr_mut(slot % RECENT_ENTRIES)?;
-        // SAFETY: this CPU's own value.
-        let recent = unsafe { &mut *recent };
-        if recent.inode == key.inode.inode && recent.rest == rest && recent.key == word && recent.epoch == epoch {
-            return Some(recent.index as u32);
-        }
-        remember = Some((recent, epoch));
+    let epoch = epoch() << 32;
+    let remembered = HINTS.get_ptr_mut(hint(key.inode.inode, rest, word))?;
+    // SAFETY: a word of a map's value that several CPUs store in one go, here and below.
+    let seen = unsafe { core::ptr::read_volatile(remembered) };
+    if seen & EPOCH == epoch
+        && let Some(counts) = FILE_COUNTS.get_ptr_mut(seen as u32)
+        && is_of(counts, key)
+    {
+        return Some((seen as u32, counts));
     }
     // SAFETY: a value that is never written to again.
     let index = match unsafe { FILES.get(key) } {
         Some(value) => value.index,
         None => place(new_file(key.inode.inode, rest, word, descriptor as u64, tid as u64))?,
     };
-    if let Some((recent, epoch)) = remember {
-        *recent = RecentFile { inode: key.inode.inode, rest, key: word, index: index as u64, epoch };
-    }
-    Some(index)
+    let counts = FILE_COUNTS.get_ptr_mut(index)?;
+    // SAFETY: see above.
+    unsafe { core::ptr::write_volatile(remembered, epoch | index as u64) };
+    Some((index, counts))
+}
+
+/// The part of an entry of `HINTS` that is its epoch; the rest is an index.
+const EPOCH: u64 = 0xffff_ffff << 32;
+
+/// Whether these are the counts of this file. While another CPU notes whose they are, a part of its key and zeroes may be seen
+/// here, which are nobody's: no inode, no device and no port is 0.
+#[inline(always)]
+fn is_of(counts: *const FileCounts, key: &FileKey) -> bool {
+    // SAFETY: a field of a map's value, word by word.
+    let (of, key) = unsafe { ((&raw const (*counts).key).cast::<u64>(), (&raw const *key).cast::<u64>()) };
+    // SAFETY: a key has three words.
+    unsafe { *of == *key && *of.add(1) == *key.add(1) && *of.add(2) == *key.add(2) }
 }
 
 /// Makes a place for a file, its key in three words. A global function for the same reason.
@@ -126,12 +135,14 @@ extern "C" fn new_file(inode: u64, rest: u64, word: u64, descriptor: u64, tid: u
     let inode = InodeKey { inode, device: rest as u32, generation: (rest >> 32) as u32 };
     let key = FileKey { inode, target: word as u32, port: (word >> 32) as u32 };
     let Some(index) = new_index(&FREE_FILES, STATE_NEXT_FILE) else { return NO_PLACE };
-    if FILE_COUNTS.get_ptr(index).is_none() {
-        return NO_PLACE;
-    }
+    let Some(counts) = FILE_COUNTS.get_ptr_mut(index) else { return NO_PLACE };
+    // SAFETY: a field of a map's value, of which nobody knows yet.
+    unsafe { (*counts).key = key };
     if naming::insert_file(&key, descriptor as u32, tid as u32, index) {
         return index as u64;
     }
+    // SAFETY: as above.
+    unsafe { (*counts).key = FileKey { inode: InodeKey { inode: 0, device: 0, generation: 0 }, target: 0, port: 0 } };
     let _ = FREE_FILES.push(index, 0);
     // SAFETY: a value that is never written to again.
     unsafe { FILES.get(key) }.map_or(NO_PLACE, |value| value.index as u64)

@@ -15,17 +15,6 @@ pub(crate) struct RecentTransfer {
     pub(super) epoch: u64,
 }
 
-/// All zero is none: no epoch is 0.
-#[repr(C)]
-#[derive(Clone, Copy)]
-pub(crate) struct RecentFile {
-    pub(super) inode: u64,
-    pub(super) rest: u64,
-    pub(super) key: u64,
-    pub(super) index: u64,
-    pub(super) epoch: u64,
-}
-
 /// How many threads can take a name at once: they share by thread id. A hook can be preempted on some kernels, so
 /// a value for each CPU would not do.
 pub(crate) const SCRATCHES: u32 = 256;

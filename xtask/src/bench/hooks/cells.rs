@@ -7,8 +7,8 @@ use testkit::worker::{Call, Clock, Order, Place, Worker};
 
 use crate::stats;
 
-/// Batches of a cell: its value is their median, so that a stranger's interruption of one does not count.
-const BATCHES: u32 = 15;
+/// Batches of a cell, of which [`stats::undisturbed`] is its value.
+const BATCHES: u32 = 100;
 
 /// Who makes a call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -65,23 +65,23 @@ impl Workers {
     pub(in crate::bench) fn measure(&mut self, slow: bool) -> anyhow::Result<Times> {
         let mut times = Times::default();
         for (time, cell) in times.iter_mut().zip(CELLS) {
-            *time = self.cell(cell, if slow { 100 } else { 1 })?;
+            *time = self.cell(cell, if slow { 50 } else { 1 })?;
         }
         Ok(times)
     }
 
     fn cell(&mut self, cell: Cell, divisor: u32) -> anyhow::Result<f64> {
         let calls = match cell.call {
-            Call::Other => 2000,
-            Call::Read => 1000,
-            Call::Write | Call::Sendfile => 640,
+            Call::Other => 1000,
+            Call::Read => 500,
+            Call::Write | Call::Sendfile => 320,
         };
-        let batches = if divisor > 1 { 3 } else { BATCHES };
+        let batches = if divisor > 1 { 15 } else { BATCHES };
         // A tracer that stops the caller makes it sleep: only there does the time that passes say more.
         let clock = if divisor > 1 { Clock::Wall } else { Clock::Thread };
         let order = Order { call: cell.call, calls: calls / divisor, batches, clock, rate: None };
         let times = self.make(cell.who, &order)?;
-        stats::median(&times).context("a worker measured nothing")
+        stats::undisturbed(&times).context("a worker measured nothing")
     }
 
     /// Makes calls without a look at their time; says how many.

@@ -23,15 +23,13 @@ pub(super) enum Link {
 pub(super) struct Programs(Ebpf);
 
 impl Programs {
-    /// Compiles and loads them; the counters count for `pid`.
-    pub(super) fn load(dir: &Path, pid: u32) -> anyhow::Result<Self> {
-        let object = dir.join("programs.bpf.o");
-        compile(&object)?;
+    /// Loads them from what [`compile`] made; the counters count for `pid`.
+    pub(super) fn load(object: &Path, pid: u32) -> anyhow::Result<Self> {
         let btf = Btf::from_sys_fs().context("the kernel's BTF can't be read")?;
         let mut ebpf = EbpfLoader::new()
             .btf(Some(&btf))
             .override_global("PID", &pid, true)
-            .load_file(&object)
+            .load_file(object)
             .context("the programs to compare with can't be loaded")?;
         for (name, program) in ebpf.programs_mut() {
             match program {
@@ -67,7 +65,8 @@ impl Programs {
     }
 }
 
-fn compile(object: &Path) -> anyhow::Result<()> {
+/// Compiles them.
+pub(super) fn compile(object: &Path) -> anyhow::Result<()> {
     let mut clang = Command::new("clang");
     clang.args(["-O2", "-g", "-Wall", "-Werror", "-target", "bpf"]);
     // Where Debian keeps <asm/types.h>.

@@ -64,12 +64,13 @@ pub(super) fn record(rounds: u64, hooks: &[Hook], rows: &BTreeMap<String, Row>, 
 fn method(rounds: u64) -> Vec<String> {
     vec![
         format!(
-            "{rounds} rounds. In each, every hook is attached once, in another order each round, and detached; before and \
-             after it the same calls are timed without. What it adds is the difference, a value a round; shown is the \
+            "{rounds} rounds, each with processes of its own. In each, every hook is attached once, in another order each round, and \
+             detached; before and after it the same calls are timed without. What it adds is the difference, a value a round; shown is the \
              median of the rounds."
         ),
-        "A value is the median of 15 batches (1,000 reads, 2,000 other calls, 640 writes or sendfiles), by the thread's \
-         own processor time (strace, which makes the caller sleep: 3 short batches by the time that passes)."
+        "A value is that below which a tenth of 100 batches lies (500 reads, 1,000 other calls, 320 writes or sendfiles), since \
+         whoever else wants the processor, guests of the same host among them, only makes a batch slower; by the thread's own \
+         processor time (strace, which makes the caller sleep: 15 short batches by the time that passes)."
             .to_owned(),
         "Read: `pread64` of 512 bytes of a small file in the page cache. Other call: `getppid`, which nobody counts. \
          Socket write: 512 bytes to an accepted, corked TCP connection. Sendfile: 4 KiB from a file to such a one."

@@ -70,7 +70,7 @@ fn same_program(name: &str, row: &Row, nothing: &Row) -> Option<String> {
 fn method(rounds: u64) -> Vec<String> {
     vec![
         format!(
-            "{rounds} rounds. In each, `zctrace --pid` is attached once without any part, once with each part alone, and as by \
+            "{rounds} rounds, each with processes of its own. In each, `zctrace --pid` is attached once without any part, once with each part alone, and as by \
              default, in another order each round; before and after it the same calls are timed without. The calls and the \
              clock are those of [hooks.md](hooks.md)."
         ),

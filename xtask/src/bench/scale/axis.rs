@@ -4,8 +4,10 @@ use std::fmt;
 
 use testkit::worker::{Call, Clock, Order};
 
-/// Batches of a time: its value is their median.
-const BATCHES: u32 = 15;
+/// Batches of a time, of which [`crate::stats::undisturbed`] is its value.
+const BATCHES: u32 = 60;
+/// The same of calls at a rate, which take a twentieth of a second each.
+const PACED: u32 = 20;
 
 /// What grows while everything else stays.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -97,7 +99,10 @@ impl Point {
             Axis::Partitions => Order { calls: 2000, ..order },
             Axis::Connections => Order { call: Call::Write, calls: 2000, ..order },
             // A twentieth of a second; the clock that is read beside each burst must be no call that is hooked.
-            Axis::Rate => Order { calls: (self.size / 20).max(50), clock: Clock::Wall, rate: Some(self.size), ..order },
+            Axis::Rate => {
+                let calls = (self.size / 20).max(50);
+                Order { calls, batches: PACED, clock: Clock::Wall, rate: Some(self.size), ..order }
+            }
         }
     }
 

@@ -91,38 +91,48 @@ struct Bench<'a> {
 fn measure(points: &[Point], rounds: u64, zctrace: &Path, program: &Path) -> anyhow::Result<Vec<Measured>> {
     let cpu = pin::last()?;
     let _here = Pinned::to(0)?;
-    let dir = tempfile::tempdir()?;
-    let start = |name: &str, files, connections| {
-        let place = Place { cpu, files, connections, dir: dir.path().join(name) };
-        Worker::start(program, &place).context("a process to measure could not be started")
-    };
-    let mut bench = Bench { zctrace, workers: BTreeMap::new(), others: Vec::new() };
-    for point in points {
-        let (files, connections) = (point.files(), point.connections());
-        if let Entry::Vacant(place) = bench.workers.entry((files, connections)) {
-            place.insert(start(&format!("{files}-{connections}"), files, connections)?);
-        }
-        while bench.others.len() + 1 < point.targets() {
-            bench.others.push(start(&format!("other-{}", bench.others.len()), 1, 0)?);
-        }
-    }
     let mut found = vec![Measured::default(); points.len()];
     for round in 0..rounds {
         eprint!("\rround {} of {rounds}", round + 1);
+        // As in `hooks::measure`.
+        let dir = tempfile::tempdir()?;
+        let mut bench = Bench::start(points, zctrace, &|name, files, connections| {
+            let place = Place { cpu, files, connections, dir: dir.path().join(name) };
+            Worker::start(program, &place).context("a process to measure could not be started")
+        })?;
         for place in stats::order(points.len(), round) {
             if let Some((point, measured)) = points.get(place).zip(found.get_mut(place)) {
                 bench.once(*point, measured).with_context(|| point.row())?;
             }
         }
+        if round + 1 == rounds {
+            for (point, measured) in points.iter().zip(&mut found) {
+                measured.program = bench.account(*point).with_context(|| point.row())?;
+            }
+        }
     }
     eprintln!();
-    for (point, measured) in points.iter().zip(&mut found) {
-        measured.program = bench.account(*point).with_context(|| point.row())?;
-    }
     Ok(found)
 }
 
-impl Bench<'_> {
+/// Starts a process that makes calls, of a name, with so many files and connections.
+type Start<'a> = &'a dyn Fn(&str, usize, usize) -> anyhow::Result<Worker>;
+
+impl<'a> Bench<'a> {
+    fn start(points: &[Point], zctrace: &'a Path, start: Start<'_>) -> anyhow::Result<Self> {
+        let mut bench = Self { zctrace, workers: BTreeMap::new(), others: Vec::new() };
+        for point in points {
+            let (files, connections) = (point.files(), point.connections());
+            if let Entry::Vacant(place) = bench.workers.entry((files, connections)) {
+                place.insert(start(&format!("{files}-{connections}"), files, connections)?);
+            }
+            while bench.others.len() + 1 < point.targets() {
+                bench.others.push(start(&format!("other-{}", bench.others.len()), 1, 0)?);
+            }
+        }
+        Ok(bench)
+    }
+
     fn worker(&mut self, point: Point) -> anyhow::Result<&mut Worker> {
         self.workers.get_mut(&(point.files(), point.connections())).context("there is no such worker")
     }
@@ -164,7 +174,7 @@ impl Bench<'_> {
         let times = self.worker(point)?.measure(&order)?;
         // The batch that is thrown away is in the time, too.
         let rate = f64::from(order.calls) * f64::from(order.batches + 1) / started.elapsed().as_secs_f64();
-        Ok((stats::median(&times).context("a worker measured nothing")?, order.rate.map(|_| rate)))
+        Ok((stats::undisturbed(&times).context("a worker measured nothing")?, order.rate.map(|_| rate)))
     }
 
     /// The kernel's account of the program that runs at the calls.

@@ -64,15 +64,16 @@ fn row(point: Point) -> String {
 fn method(rounds: u64) -> Vec<String> {
     vec![
         format!(
-            "{rounds} rounds. In each, every size has its turn, in another order each round: calls are timed without, with \
+            "{rounds} rounds, each with processes of its own. In each, every size has its turn, in another order each round: calls are timed without, with \
              zctrace attached as it is by default, and without again. What it adds is the difference, a value a round; shown is \
              the median of the rounds."
         ),
         "One thing grows at a time; everything else is one. Targets: `zctrace serve` with so many processes, of which one \
          makes the calls. Partitions: files, each in a topic-partition's folder. Connections: accepted on one port."
             .to_owned(),
-        "A value is the median of 15 batches, by the thread's own processor time. Calls at a rate are made in bursts, a thousand \
-         a second, with sleep between them, and timed by the time that passes."
+        "A value is that below which a tenth of 60 batches lies, since whoever else wants the processor only makes a batch slower; \
+         by the thread's own processor time. Calls at a rate are made in bursts, a thousand a second, with sleep between them, \
+         and timed by the time that passes, in 20 batches."
             .to_owned(),
         format!(
             "The kernel's own account: BPF_ENABLE_STATS, its two clock readings for each run included. Flat: the largest size \

@@ -48,6 +48,14 @@ pub(crate) fn undisturbed(sample: &[f64]) -> Option<f64> {
     quantile(sample, 0.1)
 }
 
+/// A call's time with something, and without it just before.
+pub(crate) type Pair = (f64, f64);
+
+/// What something adds to a call's time: the median of the differences.
+pub(crate) fn added(pairs: &[Pair]) -> Option<f64> {
+    median(&pairs.iter().map(|(with, without)| with - without).collect::<Vec<_>>())
+}
+
 /// The arithmetic mean.
 pub(crate) fn mean(sample: &[f64]) -> Option<f64> {
     if sample.is_empty() { None } else { Some(sample.iter().sum::<f64>() / count(sample.len())) }
@@ -74,7 +82,7 @@ pub(crate) fn bootstrap<T: Copy>(sample: &[T], statistic: impl Fn(&[T]) -> Optio
 
 /// `statistic(above) / statistic(below)` of two independent samples, with its interval. `None` where either is `None`,
 /// and where the one below is not above 0 beyond doubt: a ratio to what may be nothing says nothing.
-pub(crate) fn ratio_of(above: &[f64], below: &[f64], statistic: impl Fn(&[f64]) -> Option<f64>) -> Option<Estimate> {
+pub(crate) fn ratio_of<T: Copy>(above: &[T], below: &[T], statistic: impl Fn(&[T]) -> Option<f64>) -> Option<Estimate> {
     let value = statistic(above)? / statistic(below)?;
     if bootstrap(below, &statistic)?.low <= 0.0 {
         return None;

@@ -22,7 +22,7 @@ use super::{
 use crate::{
     build,
     command::{install, quietly},
-    stats,
+    stats::{self, Pair},
 };
 
 /// Debian's packages: what is compared with, and what compiles the programs in C.
@@ -46,18 +46,21 @@ impl Default for Options {
     }
 }
 
-/// One hook's added nanoseconds, a value a round.
+/// Times with one hook, and without it just before, a pair a round.
 #[derive(Default)]
 pub(super) struct Row {
-    pub(super) added: Vec<Times>,
+    pub(super) times: Vec<(Times, Times)>,
     pub(super) programs: Vec<Program>,
     /// Why it can't be measured here.
     pub(super) absent: Option<String>,
 }
 
 impl Row {
-    pub(super) fn samples(&self, cell: usize) -> Vec<f64> {
-        self.added.iter().filter_map(|times| times.get(cell).copied()).collect()
+    pub(super) fn samples(&self, cell: usize) -> Vec<Pair> {
+        self.times
+            .iter()
+            .filter_map(|(with, without)| with.get(cell).copied().zip(without.get(cell).copied()))
+            .collect()
     }
 }
 
@@ -117,17 +120,14 @@ pub(super) fn measure(hooks: &[Hook], rounds: u64) -> anyhow::Result<Found> {
     for round in 0..rounds {
         eprint!("\rround {} of {rounds}", round + 1);
         (workers, tools) = start(&round.to_string())?;
-        let mut before = workers.measure(false)?;
         for index in stats::order(hooks.len(), round) {
             let Some(hook) = hooks.get(index) else { continue };
             let Some(row) = rows.get_mut(&hook.key()).filter(|row| row.absent.is_none()) else { continue };
+            let without = workers.measure(false)?;
             let attached = tools.attach(hook)?;
-            let with = workers.measure(hook.is_slow())?;
+            row.times.push((workers.measure(hook.is_slow())?, without));
             drop(attached);
-            let after = workers.measure(false)?;
-            row.added.push(std::array::from_fn(|cell| with[cell] - f64::midpoint(before[cell], after[cell])));
-            base.push(before);
-            before = after;
+            base.push(without);
         }
     }
     eprintln!();

@@ -19,7 +19,10 @@ use super::{
     serve::service::Service,
     tool::{self, Tool},
 };
-use crate::{build, stats};
+use crate::{
+    build,
+    stats::{self, Pair},
+};
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Options {
@@ -39,10 +42,8 @@ impl Default for Options {
 /// What was measured at a point.
 #[derive(Clone, Debug, Default)]
 struct Measured {
-    /// Nanoseconds a call without, a value a round.
-    base: Vec<f64>,
-    /// Nanoseconds that are added, a value a round.
-    added: Vec<f64>,
+    /// Nanoseconds a call with zctrace, and without it just before, a pair a round.
+    times: Vec<Pair>,
     /// Calls a second that were made while zctrace was attached, a value a round, where they are paced.
     rates: Vec<f64>,
     /// The program that ran for each call.
@@ -66,7 +67,7 @@ pub(crate) fn smoke(zctrace: &Path, worker: &Path) -> anyhow::Result<()> {
     let points: Vec<Point> = Axis::ALL.into_iter().flat_map(ends).collect();
     let found = measure(&points, 1, zctrace, worker)?;
     for (point, measured) in points.iter().zip(&found) {
-        ensure!(measured.added.len() == 1, "{} was measured {} times", point.row(), measured.added.len());
+        ensure!(measured.times.len() == 1, "{} was measured {} times", point.row(), measured.times.len());
         ensure!(measured.program.is_some(), "no program ran for {}", point.row());
     }
     let dir = tempfile::tempdir()?;
@@ -151,18 +152,15 @@ impl<'a> Bench<'a> {
         Service::start(self.zctrace, point.targets(), &arguments).map(Attached::Many)
     }
 
-    /// Without, with, and without again.
+    /// Without, and with.
     fn once(&mut self, point: Point, measured: &mut Measured) -> anyhow::Result<()> {
-        let before = self.time(point)?.0;
+        let without = self.time(point)?.0;
         let attached = self.attach(point)?;
         // What is seen for the first time costs more, once.
         self.worker(point)?.measure(&point.everything())?;
         let (with, rate) = self.time(point)?;
         drop(attached);
-        let after = self.time(point)?.0;
-        let base = f64::midpoint(before, after);
-        measured.base.push(base);
-        measured.added.push(with - base);
+        measured.times.push((with, without));
         measured.rates.extend(rate);
         Ok(())
     }

@@ -153,6 +153,8 @@ pub struct OrderOffsets {
     pub file_pos: u32,
     pub file_flags: u32,
     pub inode_size: u32,
+    /// `f_ra.prev_pos` of `struct file`; 0 where it is not known.
+    pub file_read_end: u32,
 }
 
 #[cfg(feature = "agent")]

@@ -17,7 +17,7 @@ use super::{
     account::NOWHERE,
     call::Call,
     counter::{add_shared, entry},
-    globals::{offset, read_member},
+    globals::{has, offset, read_member},
     object::{Object, file_of},
     read::{far, forget, user},
     task::current_task,
@@ -148,33 +148,32 @@ extern "C" fn note_call(which: u64, how: u64, place: u64, moved: u64, asked: u64
     let (descriptor, other) = ((how & DESCRIPTOR) as u32, (moved >> 32) as u32);
     let (port, bytes) = ((how >> WHOSE_PORT) as u32, moved & DESCRIPTOR);
     let position = how >> HOW_POSITION & 3;
-    let end = if position == Position::Start as u64 {
-        Some(place + bytes)
-    } else if position == Position::End as u64 {
-        user::<u64>(place)
-    } else if position == Position::OfFile as u64 {
-        file_of(current_task(), descriptor).and_then(|file| far::<u64>(file, at(|offsets| &offsets.file_pos)))
-    } else {
-        None
-    };
-    let end = end.unwrap_or(UNKNOWN);
-    let is_known = end >= bytes && end < UNKNOWN / 2;
     let direction = how >> HOW_DIRECTION & 1;
-    if is_known {
-        let reader = if direction == Direction::Written as u64 {
-            WRITER
-        } else if port != PORT_NONE {
-            CONNECTION | other
-        } else {
-            (which >> 32) as u32
-        };
-        note_run(which as u32 as u64 | (reader as u64) << 32, end - bytes, bytes, direction);
+    let (mut end, mut guess) = (UNKNOWN, 0);
+    if position == Position::Start as u64 {
+        end = place + bytes;
+    } else if position == Position::End as u64 {
+        // Not yet: see `note_run`.
+        guess = if direction == Direction::Read as u64 { read_end(descriptor) } else { UNKNOWN };
+    } else if position == Position::OfFile as u64 {
+        let file = file_of(current_task(), descriptor);
+        end = file.and_then(|file| far::<u64>(file, at(|offsets| &offsets.file_pos))).unwrap_or(UNKNOWN);
     }
+    let reader = if direction == Direction::Written as u64 {
+        WRITER
+    } else if port != PORT_NONE {
+        CONNECTION | other
+    } else {
+        (which >> 32) as u32
+    };
+    let end = forget(end, which);
+    let (end, guess) = if guess == 0 { (end, 0) } else { (place, forget(guess, which)) };
+    note_run(which as u32 as u64 | (reader as u64) << 32, end, bytes, direction, guess);
     if bytes < asked && port != PORT_NONE {
         let task = current_task();
         let reason = if bytes >= LIMIT {
             ShortReason::Limit
-        } else if is_known && size_of(task, descriptor) <= end {
+        } else if has_ended(task, descriptor, if guess == 0 { Some(end) } else { user::<u64>(place) }) {
             ShortReason::EndOfFile
         } else {
             waits(task, other)
@@ -183,6 +182,16 @@ extern "C" fn note_call(which: u64, how: u64, place: u64, moved: u64, asked: u64
         count_short(target | (port as u64) << 32, reason as u64, asked, bytes);
     }
     0
+}
+
+/// Where a read of this open file ended last, if that is known; otherwise [`UNKNOWN`]. It need not be this call that did.
+#[inline(always)]
+fn read_end(descriptor: u32) -> u64 {
+    let offset = at(|offsets| &offsets.file_read_end);
+    if offset == 0 || !has(|features| &features.casts) {
+        return UNKNOWN;
+    }
+    file_of(current_task(), descriptor).and_then(|file| far::<u64>(file, offset)).unwrap_or(UNKNOWN)
 }
 
 /// Counts a call that moved nothing, if it is a `sendfile` into a socket that has no room, or out of a file that has ended.
@@ -205,15 +214,31 @@ extern "C" fn note_unsent(descriptor: u64, target: u64, reason: u64, asked: u64)
     0
 }
 
-/// Counts a call in the order of its file. A global function for the same reason.
+/// Counts a call in the order of its file, which moved `bytes`. A global function for the same reason.
+///
+/// `place` is where it ended; or, if `guess` is not 0, the address of the process at which that lies. A look there costs more than all
+/// of the rest: it is not taken where the file's last read ended just where this reader's next one should, as `guess` says.
 #[unsafe(no_mangle)]
 #[inline(never)]
-extern "C" fn note_run(which: u64, start: u64, bytes: u64, direction: u64) -> u64 {
+extern "C" fn note_run(which: u64, place: u64, bytes: u64, direction: u64, guess: u64) -> u64 {
+    let address = place;
     let (place, reader) = (which as u32, (which >> 32) as u32);
     let Some(order) = ORDERS.get_ptr_mut(place) else { return 0 };
     let key = reader_key(place, reader);
-    let end = start + bytes;
-    let Some(last) = READERS.get_ptr_mut(key) else {
+    let last = READERS.get_ptr_mut(key);
+    let end = if guess == 0 {
+        address
+    } else {
+        // SAFETY: a field of a map's value, an entry that only this reader writes to.
+        let expected = last.map_or(UNKNOWN, |last| unsafe { *(&raw const (*last).ends).cast::<u64>() } + bytes);
+        if guess == expected { guess } else { user::<u64>(address).unwrap_or(UNKNOWN) }
+    };
+    let end = forget(end, which);
+    if end < bytes || end >= UNKNOWN / 2 {
+        return 0;
+    }
+    let start = end - bytes;
+    let Some(last) = last else {
         let fresh = Reader { ends: [end, NO_END, NO_END, NO_END] };
         let _ = READERS.insert(key, fresh, BPF_NOEXIST as u64);
         // At the beginning of a file nothing comes before.
@@ -225,31 +250,35 @@ extern "C" fn note_run(which: u64, start: u64, bytes: u64, direction: u64) -> u6
     };
     // SAFETY: a field of a map's value, an entry that only this reader writes to.
     let ends = unsafe { (&raw mut (*last).ends).cast::<u64>() };
-    let is_thread = reader & CONNECTION == 0;
     let again = if direction == Direction::Read as u64 { READ_AGAIN } else { 0 };
-    let mut found = READER_ENDS;
-    let mut i = 0;
-    while i < READER_ENDS {
-        // SAFETY: the index is below their number, here and below; checked ones would make a panic, which no program may.
-        let known = unsafe { *ends.add(i) };
-        let goes_on = start <= known && known - start <= again && known != NO_END;
-        if found == READER_ENDS && goes_on && (i == 0 || is_thread) {
-            found = i;
+    let goes_on = |known: u64| start <= known && known - start <= again && known != NO_END;
+    // SAFETY: see above.
+    let mut is_sequential = goes_on(unsafe { *ends });
+    if !is_sequential {
+        // A thread may go on from where an earlier one of its calls ended: that place comes first then. Where none is, the one that
+        // was not used for the longest time goes.
+        let mut found = READER_ENDS;
+        let mut i = 1;
+        while i < READER_ENDS && reader & CONNECTION == 0 {
+            // SAFETY: the index is below their number, here and below; checked ones would make a panic, which no program may.
+            if found == READER_ENDS && goes_on(unsafe { *ends.add(i) }) {
+                found = i;
+            }
+            i += 1;
         }
-        i += 1;
-    }
-    // The one that went on comes first; where none did, the one that was not used for the longest time goes.
-    let mut i = READER_ENDS - 1;
-    while i > 0 {
-        if i <= found {
-            // SAFETY: see above.
-            unsafe { *ends.add(i) = *ends.add(i - 1) };
+        let mut i = READER_ENDS - 1;
+        while i > 0 {
+            if i <= found {
+                // SAFETY: see above.
+                unsafe { *ends.add(i) = *ends.add(i - 1) };
+            }
+            i -= 1;
         }
-        i -= 1;
+        is_sequential = found < READER_ENDS;
     }
     // SAFETY: see above.
     unsafe { *ends = end };
-    count(order, direction, found < READER_ENDS, bytes);
+    count(order, direction, is_sequential, bytes);
     0
 }
 
@@ -264,13 +293,15 @@ fn count(order: *mut FileOrder, direction: u64, is_sequential: bool, bytes: u64)
     }
 }
 
-/// Bytes of an open file; more than any has, where that can't be read.
+/// Whether an open file has nothing behind this position.
 #[inline(always)]
-fn size_of(task: *const u8, descriptor: u32) -> u64 {
-    file_of(task, descriptor)
-        .and_then(|file| far::<*const u8>(file, offset!(file_inode)))
-        .and_then(|inode| far::<u64>(inode, at(|offsets| &offsets.inode_size)))
-        .unwrap_or(u64::MAX)
+fn has_ended(task: *const u8, descriptor: u32, end: Option<u64>) -> bool {
+    let inode = file_of(task, descriptor).and_then(|file| far::<*const u8>(file, offset!(file_inode)));
+    let size = inode.and_then(|inode| far::<u64>(inode, at(|offsets| &offsets.inode_size)));
+    match (size, end) {
+        (Some(size), Some(end)) => size <= end && end < UNKNOWN / 2,
+        _ => false,
+    }
 }
 
 #[inline(always)]

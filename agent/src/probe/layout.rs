@@ -197,6 +197,7 @@ impl Layout {
             file_pos: self.offset("file", "f_pos")?,
             file_flags: self.offset("file", "f_flags")?,
             inode_size: self.offset("inode", "i_size")?,
+            file_read_end: self.offset("file", "f_ra.prev_pos").unwrap_or(0),
         })
     }
 

@@ -16,12 +16,16 @@ use super::{BYTES, Call, Clock, Order, PAGE, Place};
 const BURST: u32 = 64;
 /// Bursts a second of calls at a rate.
 const BURSTS: u32 = 1000;
+/// Pages of the file, where there is only one.
+const PAGES: usize = 64;
 /// More than is ever on the way on one connection.
 const ROOM: usize = 1 << 20;
 
 /// What the calls are made on.
 pub(super) struct Calls {
     files: Vec<File>,
+    /// In each file.
+    pages: usize,
     connections: Vec<Connection>,
     next: usize,
     buffer: Vec<u8>,
@@ -37,10 +41,11 @@ struct Connection {
 
 impl Calls {
     pub(super) fn prepare(place: &Place) -> io::Result<Self> {
-        let files = (0..place.files).map(|number| file(&place.dir, number)).collect::<io::Result<_>>()?;
+        let pages = if place.files == 1 { PAGES } else { 1 };
+        let files = (0..place.files).map(|number| file(&place.dir, number, pages)).collect::<io::Result<_>>()?;
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
         let connections = (0..place.connections).map(|_| Connection::open(&listener)).collect::<io::Result<_>>()?;
-        Ok(Self { files, connections, next: 0, buffer: Vec::with_capacity(ROOM), _listener: listener })
+        Ok(Self { files, pages, connections, next: 0, buffer: Vec::with_capacity(ROOM), _listener: listener })
     }
 
     /// Nanoseconds a call.
@@ -107,6 +112,8 @@ impl Calls {
             left -= now;
             let used: Vec<&Connection> = self.connections.iter().cycle().skip(self.next).take(now as usize).collect();
             let mut files = self.files.iter().cycle().skip(self.next);
+            // From where the last one ended on, as a consumer's reads do.
+            let mut page = self.next % self.pages;
             self.next += now as usize;
             taken += timed(clock, || {
                 let mut moved = 0;
@@ -114,7 +121,9 @@ impl Calls {
                     if call == Call::Write {
                         moved += rustix::io::write(&connection.ours, &block)?;
                     } else if let Some(file) = files.next() {
-                        moved += rustix::fs::sendfile(&connection.ours, file, Some(&mut 0), PAGE)?;
+                        let mut position = (page * PAGE) as u64;
+                        moved += rustix::fs::sendfile(&connection.ours, file, Some(&mut position), PAGE)?;
+                        page = if page + 1 < self.pages { page + 1 } else { 0 };
                     }
                 }
                 whole(moved, now as usize * if call == Call::Write { BYTES } else { PAGE })
@@ -123,7 +132,7 @@ impl Calls {
                 connection.empty(&mut self.buffer)?;
             }
         }
-        self.next %= self.connections.len().max(1) * self.files.len().max(1);
+        self.next %= self.connections.len().max(1) * self.files.len().max(1) * self.pages;
         Ok(taken)
     }
 }
@@ -163,11 +172,11 @@ fn timed(clock: Clock, calls: impl FnOnce() -> io::Result<()>) -> io::Result<Dur
 }
 
 /// One segment in its own topic-partition.
-fn file(dir: &Path, number: usize) -> io::Result<File> {
+fn file(dir: &Path, number: usize, pages: usize) -> io::Result<File> {
     let partition = dir.join(format!("bench-{number}"));
     fs::create_dir_all(&partition)?;
     let path = partition.join("00000000000000000000.log");
-    fs::write(&path, [0x5a; PAGE])?;
+    fs::write(&path, vec![0x5a; PAGE * pages])?;
     File::open(path)
 }
 

@@ -2,7 +2,7 @@
 
 use std::{fs, io, ops::Deref, path::Path};
 
-use memmap2::Mmap;
+use memmap2::{Mmap, MmapOptions};
 
 /// The bytes of a file.
 pub(super) enum Bytes {
@@ -17,8 +17,9 @@ impl Bytes {
     pub(super) fn of(path: &Path) -> io::Result<Self> {
         let file = fs::File::open(path)?;
         if file.metadata()?.len() > 0 {
+            // Private, as the kernel wants it.
             // SAFETY: a file that nobody changes, as is asked for above.
-            if let Ok(mapped) = unsafe { Mmap::map(&file) } {
+            if let Ok(mapped) = unsafe { MmapOptions::new().map_copy_read_only(&file) } {
                 return Ok(Self::Mapped(mapped));
             }
         }
@@ -53,6 +54,17 @@ impl Deref for Bytes {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
+
+    #[test]
+    fn the_kernel_s_own_types_are_mapped_where_it_allows_that() {
+        let release = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap();
+        let mut version = release.split('.').map(|part| part.parse::<u32>().unwrap_or(0));
+        let version = (version.next().unwrap(), version.next().unwrap());
+        match Bytes::of(Path::new(super::super::layout::VMLINUX)) {
+            Ok(bytes) => assert_eq!(matches!(bytes, Bytes::Mapped(_)), version >= (6, 16), "{release}"),
+            Err(error) => assert_eq!(error.kind(), io::ErrorKind::NotFound, "{error}"),
+        }
+    }
 
     #[test]
     fn mapped_or_not_the_bytes_are_the_file_s() {

@@ -29,10 +29,14 @@ pub(super) fn log(value: &FileValue) -> Option<InodeKey> {
 pub(super) struct Known {
     /// Whose counts lie at each place of `FILE_COUNTS`.
     owners: Vec<Owner>,
+    /// Of which targets they are, and how many files each has.
+    shape: Vec<(u16, usize)>,
     /// Which files there are has changed since their directories were last looked for, or not all of these were found.
     changed: bool,
     /// Directories in which the targets' files lie, in their order: slot of the target, and place in its snapshot.
     wanted: Vec<(InodeKey, u16, u32)>,
+    /// Entries of their table, when it was read last.
+    directories: u32,
 }
 
 impl Known {
@@ -46,29 +50,38 @@ impl Known {
         let owner = self.owners.get(place as usize).filter(|owner| owner.target != Owner::NOBODY.target)?;
         Some((owner.target.into(), owner.file as usize))
     }
+
+    /// Directories left their table.
+    pub(super) fn forget_directories(&mut self) {
+        self.changed = true;
+    }
 }
 
 /// An entry of the table of files.
 #[derive(Clone, Copy, Debug)]
 struct Owner {
+    key: FileKey,
     /// Index of the target and of the file in its snapshot.
     target: u16,
     file: u32,
-    port: u32,
 }
 
 impl Owner {
-    /// Of a place that no file of a target has: there are fewer targets than this.
-    const NOBODY: Self = Self { target: u16::MAX, file: 0, port: 0 };
+    /// Of a place that no file has, or none of a target that is asked for: there are fewer targets than this.
+    const NOBODY: Self = Self {
+        key: FileKey { inode: InodeKey { inode: 0, device: 0, generation: 0 }, target: 0, port: 0 },
+        target: u16::MAX,
+        file: 0,
+    };
 }
 
 /// Reads the files of some targets into their snapshots. Returns the entries of the table.
 pub(super) fn files(ebpf: &Ebpf, lives: &mut [(u16, &mut Snapshot)], known: &mut Known) -> Result<u32, ProbeError> {
-    for (_, snapshot) in &mut *lives {
-        for file in &mut snapshot.files {
-            file.moved = FileBytes::default();
-            file.sent.clear();
-        }
+    // The table itself, with its names, is read where a file came or went, which few scrapes see.
+    if known.shape == shape(lives)
+        && let (entries, true) = counts(ebpf, lives, &known.owners)?
+    {
+        return Ok(entries);
     }
     let (mut entries, mut fresh, mut present) = owners(ebpf, lives, &mut known.owners)?;
     if !fresh.is_empty() || present.iter().flatten().any(|present| !present) {
@@ -78,18 +91,38 @@ pub(super) fn files(ebpf: &Ebpf, lives: &mut [(u16, &mut Snapshot)], known: &mut
         (entries, fresh, present) = owners(ebpf, lives, &mut known.owners)?;
         drop((fresh, present));
     }
-    let count = u32::try_from(known.owners.len()).unwrap_or(u32::MAX);
-    for_each_from(ebpf, "FILE_COUNTS", 0, count, |index, values: &[FileCounts]| {
-        let owner = known.owners.get(index as usize);
-        if let Some(owner) = owner
-            && let Some(file) = lives
-                .get_mut(usize::from(owner.target))
-                .and_then(|(_, snapshot)| snapshot.files.get_mut(owner.file as usize))
-        {
-            add_entry(file, owner.port, &values[0]);
+    known.shape = shape(lives);
+    counts(ebpf, lives, &known.owners)?;
+    Ok(entries)
+}
+
+fn shape(lives: &[(u16, &mut Snapshot)]) -> Vec<(u16, usize)> {
+    lives.iter().map(|(slot, snapshot)| (*slot, snapshot.files.len())).collect()
+}
+
+/// Reads what moved. Returns how many files there are, and whether they are those that were known.
+fn counts(ebpf: &Ebpf, lives: &mut [(u16, &mut Snapshot)], owners: &[Owner]) -> Result<(u32, bool), ProbeError> {
+    for (_, snapshot) in &mut *lives {
+        for file in &mut snapshot.files {
+            file.moved = FileBytes::default();
+            file.sent.clear();
+        }
+    }
+    let (mut entries, mut is_known) = (0, true);
+    for_each_from(ebpf, "FILE_COUNTS", 0, Places::Files.used(ebpf)?, |index, values: &[FileCounts]| {
+        let counts = &values[0];
+        let owner = owners.get(index as usize).unwrap_or(&Owner::NOBODY);
+        entries += u32::from(counts.key != Owner::NOBODY.key);
+        if owner.key != counts.key {
+            is_known = false;
+            return;
+        }
+        let snapshot = lives.get_mut(usize::from(owner.target));
+        if let Some(file) = snapshot.and_then(|(_, snapshot)| snapshot.files.get_mut(owner.file as usize)) {
+            add_entry(file, owner.key.port, counts);
         }
     })?;
-    Ok(entries)
+    Ok((entries, is_known))
 }
 
 /// A file that its snapshot does not have: index of the target, and the entry.
@@ -110,6 +143,12 @@ fn owners(
     let mut entries = 0;
     for_each(ebpf, "FILES", |key: &FileKey, values: &[FileValue]| {
         entries += 1;
+        let place = values[0].index as usize;
+        if place >= owners.len() && values[0].index < used {
+            owners.resize(place + 1, Owner::NOBODY);
+        }
+        let Some(owner) = owners.get_mut(place) else { return };
+        *owner = Owner { key: *key, ..Owner::NOBODY };
         let target = lives.iter().position(|(slot, _)| u32::from(*slot) == key.target);
         let Some((index, (_, snapshot))) = target.and_then(|index| Some((index, lives.get(index)?))) else { return };
         let target = u16::try_from(index).unwrap_or(u16::MAX);
@@ -118,13 +157,7 @@ fn owners(
             return;
         };
         present[index][file] = true;
-        let place = values[0].index as usize;
-        if place >= owners.len() && values[0].index < used {
-            owners.resize(place + 1, Owner::NOBODY);
-        }
-        if let Some(owner) = owners.get_mut(place) {
-            *owner = Owner { target, file: u32::try_from(file).unwrap_or(u32::MAX), port: key.port };
-        }
+        (owner.target, owner.file) = (target, u32::try_from(file).unwrap_or(u32::MAX));
     })?;
     Ok((entries, fresh, present))
 }
@@ -182,9 +215,11 @@ pub(super) fn directories(
     lives: &mut [(u16, &mut Snapshot)],
     known: &mut Known,
 ) -> Result<u32, ProbeError> {
-    if std::mem::take(&mut known.changed) || known.wanted.len() != directories_of(lives) {
-        want(lives, &mut known.wanted);
+    // A name stays as it was first seen.
+    if !std::mem::take(&mut known.changed) && known.wanted.len() == directories_of(lives) {
+        return Ok(known.directories);
     }
+    want(lives, &mut known.wanted);
     let wanted = &known.wanted;
     let mut present = vec![false; wanted.len()];
     let mut entries = 0;
@@ -214,6 +249,7 @@ pub(super) fn directories(
         }
         known.changed = true;
     }
+    known.directories = entries;
     Ok(entries)
 }
 

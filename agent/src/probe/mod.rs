@@ -300,6 +300,7 @@ impl Probe {
     /// # Errors
     /// What the kernel said.
     pub fn forget_directories(&mut self) -> Result<(), ProbeError> {
+        self.known.forget_directories();
         evict::directories(&mut self.ebpf)
     }
 

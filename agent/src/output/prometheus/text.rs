@@ -63,7 +63,9 @@ impl<'a> Text<'a> {
     /// A sample of a histogram: `_bucket`, `_sum` or `_count`.
     pub(super) fn part(&mut self, metric: &Metric, suffix: &str, values: &[&str], count: u64) {
         self.name(metric.name, suffix, metric.labels, values);
-        let _ = writeln!(self.piece, " {count}");
+        self.piece.push(' ');
+        self.piece.push_str(itoa::Buffer::new().format(count));
+        self.piece.push('\n');
         if self.piece.len() >= PIECE {
             self.hand_on();
         }
@@ -94,6 +96,10 @@ impl<'a> Text<'a> {
     }
 
     fn escaped(&mut self, value: &str) {
+        if memchr::memchr3(b'\\', b'"', b'\n', value.as_bytes()).is_none() {
+            self.piece.push_str(value);
+            return;
+        }
         for c in value.chars() {
             match c {
                 '\\' => self.piece.push_str("\\\\"),

@@ -197,6 +197,37 @@ fn connections_and_threads_that_take_turns_in_one_segment_are_each_in_sequence()
     assert_eq!((sequential, random), (3 * 9, 2), "one thread: its second and third place are elsewhere once");
 }
 
+/// Where a read of the file ended last, which the kernel keeps for all who have it open, is then another's.
+#[test]
+fn connections_that_are_sent_one_open_file_at_the_same_time_are_each_told_apart() {
+    let _alone = alone();
+    const CALLS: u64 = 500;
+    for leg in legs() {
+        let watched = Watched::new(leg);
+        let file = watched.make(0);
+        thread::scope(|scope| {
+            for number in 0..4u64 {
+                let file = &file;
+                scope.spawn(move || {
+                    let (here, there) = connection();
+                    let taker = thread::spawn(move || std::io::copy(&mut &there, &mut std::io::sink()).unwrap());
+                    // Two go on where they were, two jump to and fro.
+                    let places = [far_apart(5 * number), far_apart(5 * number + number % 2)];
+                    for (call, place) in (0..CALLS).zip(places.into_iter().cycle()) {
+                        assert_eq!(sendfile(&here, file, Some(place + call * 1000), 1000), 1000);
+                    }
+                    drop(here);
+                    assert_eq!(taker.join().unwrap(), CALLS * 1000);
+                });
+            }
+        });
+        let [read, _] = watched.runs();
+        // Nothing is known of what came before the first of each.
+        assert_eq!((read.sequential.calls, read.random.calls), (2 * (CALLS - 1), 2 * (CALLS - 1)), "{leg:?}");
+        drop(watched);
+    }
+}
+
 #[test]
 fn a_batch_that_is_fetched_again_is_no_jump_and_more_than_that_is_one() {
     let _alone = alone();

@@ -79,8 +79,9 @@ pub(crate) struct Plan {
 const DESCRIPTOR: u64 = 0x7fff_ffff;
 const HOW_POSITION: u64 = 32;
 const HOW_DIRECTION: u64 = 34;
-const WHOSE_TARGET: u64 = 35;
-const WHOSE_PORT: u64 = 43;
+const WHOSE_PORT: u64 = 35;
+/// What [`note_call`] returns where no [`ShortReason`] is to be counted.
+const SENT_ALL: u64 = u64::MAX;
 
 impl Plan {
     /// Nothing is to be counted.
@@ -108,11 +109,15 @@ impl Plan {
     /// Counts the order of the call, which moved bytes of files whose counts lie at `places`.
     #[inline(always)]
     pub(crate) fn note(&self, target: u32, ids: u64, places: &Places, bytes: u64) {
-        let whose = (places.port as u64) << WHOSE_PORT | (target as u64) << WHOSE_TARGET;
+        let whose = (places.port as u64) << WHOSE_PORT;
         // No call moves more than 31 bits of bytes.
         let bytes = bytes & DESCRIPTOR | (self.second.0 & DESCRIPTOR) << 32;
         if places.first != NOWHERE {
-            note_call(places.first as u64 | ids << 32, whose | self.first.0, self.first.1, bytes, self.asked);
+            let reason =
+                note_call(places.first as u64 | ids << 32, whose | self.first.0, self.first.1, bytes, self.asked);
+            if reason != SENT_ALL {
+                count_short(target as u64 | (places.port as u64) << 32, reason, self.asked, bytes & DESCRIPTOR);
+            }
         }
         if places.second != NOWHERE {
             note_call(places.second as u64 | ids << 32, whose | self.second.0, self.second.1, bytes, 0);
@@ -138,10 +143,10 @@ fn position(call: &Call, syscall: Syscall, is_source: bool) -> (Position, u64) {
     if pointer != 0 { (Position::End, pointer) } else { (Position::OfFile, 0) }
 }
 
-/// Counts a call by where it began, and what it did not send. A global function: the verifier looks at it once.
+/// Counts a call by where it began, and returns why it sent less than was asked. A global function: the verifier looks at it once.
 ///
-/// `which` is the place of its file and the thread; `how` the port and the target, the direction, how to tell where it began,
-/// and the file's descriptor; `moved` the bytes and the other descriptor; `asked` what a `sendfile` was asked for.
+/// `which` is the place of its file and the thread; `how` the port, the direction, how to tell where it began, and the file's
+/// descriptor; `moved` the bytes and the other descriptor; `asked` what a `sendfile` was asked for.
 #[unsafe(no_mangle)]
 #[inline(never)]
 extern "C" fn note_call(which: u64, how: u64, place: u64, moved: u64, asked: u64) -> u64 {
@@ -168,20 +173,18 @@ extern "C" fn note_call(which: u64, how: u64, place: u64, moved: u64, asked: u64
     };
     let end = forget(end, which);
     let (end, guess) = if guess == 0 { (end, 0) } else { (place, forget(guess, which)) };
-    note_run(which as u32 as u64 | (reader as u64) << 32, end, bytes, direction, guess);
+    let _ = note_run(which as u32 as u64 | (reader as u64) << 32, end, bytes, direction, guess);
     if bytes < asked && port != PORT_NONE {
         let task = current_task();
-        let reason = if bytes >= LIMIT {
+        return if bytes >= LIMIT {
             ShortReason::Limit
         } else if has_ended(task, descriptor, if guess == 0 { Some(end) } else { user::<u64>(place) }) {
             ShortReason::EndOfFile
         } else {
             waits(task, other)
-        };
-        let target = how >> WHOSE_TARGET & 0xff;
-        count_short(target | (port as u64) << 32, reason as u64, asked, bytes);
+        } as u64;
     }
-    0
+    SENT_ALL
 }
 
 /// Where a read of this open file ended last, if that is known; otherwise [`UNKNOWN`]. It need not be this call that did.
@@ -214,16 +217,16 @@ extern "C" fn note_unsent(descriptor: u64, target: u64, reason: u64, asked: u64)
     0
 }
 
-/// Counts a call in the order of its file, which moved `bytes`. A global function for the same reason.
+/// Counts a call in the order of its file, which moved `bytes`. In the same function, since old kernels give all that call each other 512
+/// bytes of stack.
 ///
 /// `place` is where it ended; or, if `guess` is not 0, the address of the process at which that lies. A look there costs more than all
 /// of the rest: it is not taken where the file's last read ended just where this reader's next one should, as `guess` says.
-#[unsafe(no_mangle)]
-#[inline(never)]
-extern "C" fn note_run(which: u64, place: u64, bytes: u64, direction: u64, guess: u64) -> u64 {
+#[inline(always)]
+fn note_run(which: u64, place: u64, bytes: u64, direction: u64, guess: u64) -> Option<()> {
     let address = place;
     let (place, reader) = (which as u32, (which >> 32) as u32);
-    let Some(order) = ORDERS.get_ptr_mut(place) else { return 0 };
+    let order = ORDERS.get_ptr_mut(place)?;
     let key = reader_key(place, reader);
     let last = READERS.get_ptr_mut(key);
     let end = if guess == 0 {
@@ -235,7 +238,7 @@ extern "C" fn note_run(which: u64, place: u64, bytes: u64, direction: u64, guess
     };
     let end = forget(end, which);
     if end < bytes || end >= UNKNOWN / 2 {
-        return 0;
+        return None;
     }
     let start = end - bytes;
     let Some(last) = last else {
@@ -243,10 +246,10 @@ extern "C" fn note_run(which: u64, place: u64, bytes: u64, direction: u64, guess
         let _ = READERS.insert(key, fresh, BPF_NOEXIST as u64);
         // At the beginning of a file nothing comes before.
         if start != 0 {
-            return 0;
+            return None;
         }
         count(order, direction, true, bytes);
-        return 0;
+        return None;
     };
     // SAFETY: a field of a map's value, an entry that only this reader writes to.
     let ends = unsafe { (&raw mut (*last).ends).cast::<u64>() };
@@ -279,7 +282,7 @@ extern "C" fn note_run(which: u64, place: u64, bytes: u64, direction: u64, guess
     // SAFETY: see above.
     unsafe { *ends = end };
     count(order, direction, is_sequential, bytes);
-    0
+    Some(())
 }
 
 #[inline(always)]

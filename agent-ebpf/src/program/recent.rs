@@ -53,7 +53,7 @@ pub(crate) fn transfer_index(key: &TransferKey) -> Option<u32> {
     Some(index)
 }
 
-/// [`new_transfer`] and [`new_file`]: there is none.
+/// [`new_transfer`] and [`find_file`]: there is none.
 const NO_PLACE: u64 = u64::MAX;
 
 #[inline(always)]
@@ -104,11 +104,7 @@ pub(crate) fn file_place(key: &FileKey, descriptor: u32, tid: u32) -> Option<(u3
     {
         return Some((seen as u32, counts));
     }
-    // SAFETY: a value that is never written to again.
-    let index = match unsafe { FILES.get(key) } {
-        Some(value) => value.index,
-        None => place(new_file(key.inode.inode, rest, word, descriptor as u64, tid as u64))?,
-    };
+    let index = place(find_file(key.inode.inode, rest, word, descriptor as u64, tid as u64))?;
     let counts = FILE_COUNTS.get_ptr_mut(index)?;
     // SAFETY: see above.
     unsafe { core::ptr::write_volatile(remembered, epoch | index as u64) };
@@ -128,12 +124,16 @@ fn is_of(counts: *const FileCounts, key: &FileKey) -> bool {
     unsafe { *of == *key && *of.add(1) == *key.add(1) && *of.add(2) == *key.add(2) }
 }
 
-/// Makes a place for a file, its key in three words. A global function for the same reason.
+/// The place of a file in the table, or one that is made for it; its key in three words. A global function for the same reason.
 #[unsafe(no_mangle)]
 #[inline(never)]
-extern "C" fn new_file(inode: u64, rest: u64, word: u64, descriptor: u64, tid: u64) -> u64 {
+extern "C" fn find_file(inode: u64, rest: u64, word: u64, descriptor: u64, tid: u64) -> u64 {
     let inode = InodeKey { inode, device: rest as u32, generation: (rest >> 32) as u32 };
     let key = FileKey { inode, target: word as u32, port: (word >> 32) as u32 };
+    // SAFETY: a value that is never written to again.
+    if let Some(value) = unsafe { FILES.get(key) } {
+        return value.index as u64;
+    }
     let Some(index) = new_index(&FREE_FILES, STATE_NEXT_FILE) else { return NO_PLACE };
     let Some(counts) = FILE_COUNTS.get_ptr_mut(index) else { return NO_PLACE };
     // SAFETY: a field of a map's value, of which nobody knows yet.

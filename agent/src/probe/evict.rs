@@ -29,14 +29,11 @@ fn failed(name: &str, error: &MapError) -> ProbeError {
 
 /// Every entry of every target, with what moved so far.
 pub(super) fn files(ebpf: &Ebpf) -> Result<Vec<FileCount>, ProbeError> {
-    let mut keys = Vec::new();
-    for_each(ebpf, FILES, |key: &FileKey, values: &[FileValue]| keys.push((*key, values[0].index)))?;
-    let counts = file_counts(ebpf)?;
-    let count = |(key, index): (FileKey, u32)| {
-        let slot = Slot(u16::try_from(key.target).ok()?);
-        Some(FileCount { slot, key, counts: counts.get(index as usize).copied().unwrap_or_default() })
+    let count = |counts: FileCounts| {
+        let slot = Slot(u16::try_from(counts.key.target).ok()?);
+        (counts.key != FileKey::default()).then_some(FileCount { slot, counts })
     };
-    Ok(keys.into_iter().filter_map(count).collect())
+    Ok(file_counts(ebpf)?.into_iter().filter_map(count).collect())
 }
 
 /// Takes those entries out of the table to which nothing was added since they were `seen`. What is added while they leave
@@ -67,13 +64,13 @@ fn remove_idle(ebpf: &mut Ebpf, seen: &[&FileCount], taken: &mut Vec<(FileKey, F
     let counts = file_counts(ebpf)?;
     let mut map: HashMap<_, FileKey, FileValue> = map_mut(ebpf, FILES)?;
     for seen in seen {
-        let value = match map.get(&seen.key, 0) {
+        let value = match map.get(&seen.counts.key, 0) {
             Ok(value) if counts.get(value.index as usize) == Some(&seen.counts) => value,
             Ok(_) | Err(MapError::KeyNotFound) => continue,
             Err(error) => return Err(failed(FILES, &error)),
         };
-        map.remove(&seen.key).map_err(|error| failed(FILES, &error))?;
-        taken.push((seen.key, value));
+        map.remove(&seen.counts.key).map_err(|error| failed(FILES, &error))?;
+        taken.push((seen.counts.key, value));
     }
     Ok(())
 }

@@ -36,7 +36,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use agent_ebpf::{FileCounts, FileKey, PORTS_PER_WORD};
+use agent_ebpf::{FileCounts, PORTS_PER_WORD};
 use aya::{Ebpf, maps::Array};
 pub use error::ProbeError;
 pub use kernel::{KernelFacts, Preemption};
@@ -102,7 +102,6 @@ pub struct Taken {
 pub struct FileCount {
     /// Whose file.
     pub slot: Slot,
-    key: FileKey,
     counts: FileCounts,
 }
 

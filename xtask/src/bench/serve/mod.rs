@@ -46,7 +46,7 @@ const ORDINARY: Size = Size { partitions: 1000, listeners: 4, targets: 1 };
 /// Times that it is started to see how long attaching takes.
 const STARTS: usize = 7;
 /// How long it is left alone, and how often that is measured.
-const IDLE: (Duration, usize) = (Duration::from_secs(10), 3);
+const IDLE: (Duration, usize) = (Duration::from_secs(60), 3);
 
 /// After six looks for processes those that did not become something else meanwhile are looked at now and then only.
 const SETTLED: Duration = Duration::from_secs(35);

@@ -174,8 +174,9 @@ fn method(rounds: u32) -> Vec<String> {
          n / 2 times, since a read brings the values of all processors. That is more than n processors cost: keys and names \
          are there once."
             .to_owned(),
-        "Attaching is `zctrace_attach_duration_seconds` of seven starts. Idle is the processor time of all threads in 10 s \
-         without a request, three times, half a minute after the start; it looks for processes every 5 s and samples for the ratios every 5 s meanwhile."
+        "Attaching is `zctrace_attach_duration_seconds` of seven starts. Idle is the processor time of all threads in 60 s \
+         without a request, three times, half a minute after the start; it looks for processes every 5 s and samples for the ratios every 5 s \
+         meanwhile, and looks every 30 s for files that lie still."
             .to_owned(),
         "Storage: Prometheus scrapes every 250 ms for a minute while the target goes on, writes a block \
          (`/api/v1/admin/tsdb/snapshot`), and the block's files are weighed. Every series of the topics grows at every scrape: \

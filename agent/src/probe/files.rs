@@ -100,6 +100,9 @@ fn shape(lives: &[(u16, &mut Snapshot)]) -> Vec<(u16, usize)> {
     lives.iter().map(|(slot, snapshot)| (*slot, snapshot.files.len())).collect()
 }
 
+/// Places behind the known ones that are looked at: more than processors that give a place back at once, since another was faster.
+const AHEAD: u32 = 1024;
+
 /// Reads what moved. Returns how many files there are, and whether they are those that were known.
 fn counts(ebpf: &Ebpf, lives: &mut [(u16, &mut Snapshot)], owners: &[Owner]) -> Result<(u32, bool), ProbeError> {
     for (_, snapshot) in &mut *lives {
@@ -109,7 +112,9 @@ fn counts(ebpf: &Ebpf, lives: &mut [(u16, &mut Snapshot)], owners: &[Owner]) -> 
         }
     }
     let (mut entries, mut is_known) = (0, true);
-    for_each_from(ebpf, "FILE_COUNTS", 0, Places::Files.used(ebpf)?, |index, values: &[FileCounts]| {
+    // Places are given out one after the other: a file that came has one right behind. How many were given out, not all kernels tell.
+    let count = Places::Files.used(ebpf)?.min(u32::try_from(owners.len()).unwrap_or(u32::MAX).saturating_add(AHEAD));
+    for_each_from(ebpf, "FILE_COUNTS", 0, count, |index, values: &[FileCounts]| {
         let counts = &values[0];
         let owner = owners.get(index as usize).unwrap_or(&Owner::NOBODY);
         entries += u32::from(counts.key != Owner::NOBODY.key);

@@ -194,7 +194,10 @@ fn read_end(descriptor: u32) -> u64 {
     if offset == 0 || !has(|features| &features.casts) {
         return UNKNOWN;
     }
-    file_of(current_task(), descriptor).and_then(|file| far::<u64>(file, offset)).unwrap_or(UNKNOWN)
+    match file_of(current_task(), descriptor).and_then(|file| far::<u64>(file, offset)) {
+        Some(0) | None => UNKNOWN,
+        Some(end) => end,
+    }
 }
 
 /// Counts a call that moved nothing, if it is a `sendfile` into a socket that has no room, or out of a file that has ended.
@@ -233,7 +236,8 @@ fn note_run(which: u64, place: u64, bytes: u64, direction: u64, guess: u64) -> O
         address
     } else {
         // SAFETY: a field of a map's value, an entry that only this reader writes to.
-        let expected = last.map_or(UNKNOWN, |last| unsafe { *(&raw const (*last).ends).cast::<u64>() } + bytes);
+        let expected = last.map_or(0, |last| unsafe { *(&raw const (*last).ends).cast::<u64>() } + bytes);
+        // No call ends at 0, and what is not known nowhere.
         if guess == expected { guess } else { user::<u64>(address).unwrap_or(UNKNOWN) }
     };
     let end = forget(end, which);

@@ -68,7 +68,7 @@ pub(super) fn steps(extent: Extent) -> Vec<Step> {
     for (name, test) in OF_DISK {
         // In short: by the first leg, and the order by all, since it is the legs' own.
         let (legs, test) = match name {
-            "order" if extent.in_short => ("cat", "test-order by_every_leg"),
+            "order" if extent.in_short => ("cat", "test-order by_every_leg connections"),
             _ if extent.in_short => ("head -n 1", test),
             _ => ("cat", test),
         };
@@ -186,7 +186,7 @@ impl Result {
         }
     }
 
-    /// Whether some leg is taken, and no verifier was against the program on any.
+    /// Whether some leg is taken, no verifier was against the program on any, and what else was tried went well.
     pub(super) fn takes_the_program(&self) -> bool {
         self.auto != NO_LEG && self.failures().is_empty()
     }

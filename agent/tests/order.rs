@@ -222,8 +222,15 @@ fn connections_that_are_sent_one_open_file_at_the_same_time_are_each_told_apart(
             }
         });
         let [read, _] = watched.runs();
-        // Nothing is known of what came before the first of each.
-        assert_eq!((read.sequential.calls, read.random.calls), (2 * (CALLS - 1), 2 * (CALLS - 1)), "{leg:?}");
+        // Nothing is known of what came before the first of each. What the kernel missed is not there, and says how much it is; what
+        // follows such a call seems to begin elsewhere.
+        let (sequential, random) = (read.sequential.calls, read.random.calls);
+        match watched.snapshot().missed_calls {
+            0 => assert_eq!((sequential, random), (2 * (CALLS - 1), 2 * (CALLS - 1)), "{leg:?}"),
+            missed => {
+                assert!(sequential + random + missed >= 4 * (CALLS - 1), "{leg:?}: {sequential} {random} {missed}")
+            }
+        }
         drop(watched);
     }
 }

@@ -238,7 +238,8 @@ impl Launch {
                 let tail = run::tail_of(&self.log);
                 return Err(KafkaError::Failed { what: "the broker".into(), status: status.to_string(), tail });
             }
-            let mut silent = clients.iter().filter_map(|bound| Some((bound, ready::probe(bound).err()?)));
+            let pid = process.id();
+            let mut silent = clients.iter().filter_map(|bound| Some((bound, ready::probe(bound, pid).err()?)));
             let Some((bound, error)) = silent.next() else {
                 return Ok(process);
             };

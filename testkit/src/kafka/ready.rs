@@ -1,5 +1,6 @@
-//! Is the broker ready? Asked by really connecting.
+//! Is the broker ready? Asked by really connecting, and by looking at who it is that answers.
 
+use std::fs;
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::time::Duration;
@@ -9,11 +10,40 @@ use super::config::Bound;
 const LIMIT: Duration = Duration::from_secs(2);
 const CORRELATION: [u8; 4] = *b"zctr";
 
-/// Asks the broker on one listener: over PLAINTEXT by an ApiVersions request, which the request handlers must answer;
-/// over SSL by a TCP connection only.
-pub(super) fn probe(bound: &Bound) -> io::Result<()> {
+/// Asks the broker, a process, on one listener: over PLAINTEXT by an ApiVersions request, which the request handlers must answer;
+/// over SSL by a TCP connection only. Another broker may have taken the port and answer there.
+pub(super) fn probe(bound: &Bound, pid: u32) -> io::Result<()> {
     let mut stream = connect(bound.port)?;
-    if bound.listener.tls { Ok(()) } else { api_versions(&mut stream) }
+    if !bound.listener.tls {
+        api_versions(&mut stream)?;
+    }
+    let error = || io::Error::new(io::ErrorKind::AddrInUse, "another process listens there");
+    if listens(pid, bound.port)? { Ok(()) } else { Err(error()) }
+}
+
+/// Whether a process listens on a TCP port: whether a socket that does is among its descriptors (proc_pid_net(5), proc_pid_fd(5)).
+fn listens(pid: u32, port: u16) -> io::Result<bool> {
+    let mut sockets = Vec::new();
+    for table in ["tcp", "tcp6"] {
+        // A kernel without IPv6 has one table.
+        let table = fs::read_to_string(format!("/proc/{pid}/net/{table}")).unwrap_or_default();
+        sockets.extend(table.lines().skip(1).filter_map(|line| {
+            let fields: Vec<&str> = line.split_whitespace().collect();
+            let local = u16::from_str_radix(fields.get(1)?.rsplit(':').next()?, 16).ok()?;
+            // TCP_LISTEN (include/net/tcp_states.h).
+            let is_it = local == port && fields.get(3) == Some(&"0A");
+            is_it.then(|| format!("socket:[{}]", fields.get(9).unwrap_or(&"")))
+        }));
+    }
+    for descriptor in fs::read_dir(format!("/proc/{pid}/fd"))? {
+        // One that was closed meanwhile is none.
+        if let Ok(target) = fs::read_link(descriptor?.path())
+            && sockets.iter().any(|socket| target.as_os_str() == socket.as_str())
+        {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }
 
 /// Connects to a port of the loopback interface.
@@ -81,6 +111,17 @@ mod tests {
         assert!(api_versions(&mut Peer(b"\0\0\x01\x0azctr\0\x23more")).is_err(), "an error code");
         assert!(api_versions(&mut Peer(b"HTTP/1.1 400 Bad Request")).is_err());
         assert!(api_versions(&mut Peer(b"")).is_err(), "closed");
+    }
+
+    #[test]
+    fn who_listens_is_told() {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let (me, parent) = (std::process::id(), std::os::unix::process::parent_id());
+        assert!(listens(me, port).unwrap());
+        assert!(!listens(parent, port).unwrap(), "its parent does not");
+        drop(listener);
+        assert!(!listens(me, port).unwrap());
     }
 
     #[test]

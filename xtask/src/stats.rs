@@ -48,14 +48,6 @@ pub(crate) fn undisturbed(sample: &[f64]) -> Option<f64> {
     quantile(sample, 0.1)
 }
 
-/// A call's time with something, and without it just before.
-pub(crate) type Pair = (f64, f64);
-
-/// What something adds to a call's time: the median of the differences.
-pub(crate) fn added(pairs: &[Pair]) -> Option<f64> {
-    median(&pairs.iter().map(|(with, without)| with - without).collect::<Vec<_>>())
-}
-
 /// The arithmetic mean.
 pub(crate) fn mean(sample: &[f64]) -> Option<f64> {
     if sample.is_empty() { None } else { Some(sample.iter().sum::<f64>() / count(sample.len())) }

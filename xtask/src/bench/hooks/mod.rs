@@ -22,7 +22,7 @@ use super::{
 use crate::{
     build,
     command::{install, quietly},
-    stats::{self, Pair},
+    stats,
 };
 
 /// Debian's packages: what is compared with, and what compiles the programs in C.
@@ -46,21 +46,18 @@ impl Default for Options {
     }
 }
 
-/// Times with one hook, and without it just before, a pair a round.
+/// One hook's added nanoseconds, a value a round.
 #[derive(Default)]
 pub(super) struct Row {
-    pub(super) times: Vec<(Times, Times)>,
+    pub(super) added: Vec<Times>,
     pub(super) programs: Vec<Program>,
     /// Why it can't be measured here.
     pub(super) absent: Option<String>,
 }
 
 impl Row {
-    pub(super) fn samples(&self, cell: usize) -> Vec<Pair> {
-        self.times
-            .iter()
-            .filter_map(|(with, without)| with.get(cell).copied().zip(without.get(cell).copied()))
-            .collect()
+    pub(super) fn samples(&self, cell: usize) -> Vec<f64> {
+        self.added.iter().filter_map(|times| times.get(cell).copied()).collect()
     }
 }
 
@@ -125,8 +122,9 @@ pub(super) fn measure(hooks: &[Hook], rounds: u64) -> anyhow::Result<Found> {
             let Some(row) = rows.get_mut(&hook.key()).filter(|row| row.absent.is_none()) else { continue };
             let without = workers.measure(false)?;
             let attached = tools.attach(hook)?;
-            row.times.push((workers.measure(hook.is_slow())?, without));
+            let with = workers.measure(hook.is_slow())?;
             drop(attached);
+            row.added.push(std::array::from_fn(|cell| with[cell] - without[cell]));
             base.push(without);
         }
     }

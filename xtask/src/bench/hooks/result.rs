@@ -42,11 +42,7 @@ pub(super) fn record(rounds: u64, hooks: &[Hook], rows: &BTreeMap<String, Row>, 
             record.notes.push(format!("{hook} is not possible here: {}", absent.lines().next().unwrap_or_default()));
         }
         for (index, cell) in CELLS.iter().enumerate() {
-            record.measure(
-                [ADDED, &hook.to_string(), cell.name],
-                "ns",
-                stats::bootstrap(&row.samples(index), stats::added),
-            );
+            record.measure([ADDED, &hook.to_string(), cell.name], "ns", stats::median_of(&row.samples(index)));
         }
     }
     for (hook, row) in measured() {
@@ -58,7 +54,7 @@ pub(super) fn record(rounds: u64, hooks: &[Hook], rows: &BTreeMap<String, Row>, 
         for (cell, against, limit) in &GOALS {
             let what = format!("{hook}: {cell}, against {against}");
             if let Some((ours, theirs)) = samples(rows, hook, cell).zip(samples(rows, against, cell)) {
-                record.goal(what, "×", stats::ratio_of(&ours, &theirs, stats::added), *limit);
+                record.goal(what, "×", stats::ratio_of(&ours, &theirs, stats::median), *limit);
             }
         }
     }
@@ -68,9 +64,9 @@ pub(super) fn record(rounds: u64, hooks: &[Hook], rows: &BTreeMap<String, Row>, 
 fn method(rounds: u64) -> Vec<String> {
     vec![
         format!(
-            "{rounds} rounds, each with processes of its own. In each, every hook is attached once, in another order each round, and \
-             detached; before it the same calls are timed without. What it adds is the difference, a value a round; shown is the \
-             median of the rounds."
+            "{rounds} rounds, each with processes of its own. In each, every hook is attached once, in another order each round, \
+             and detached; before it the same calls are timed without. What it adds is the difference, a value a round; shown is \
+             the median of the rounds."
         ),
         "A value is that below which a tenth of 100 batches lies (500 reads, 1,000 other calls, 320 writes or sendfiles), since \
          whoever else wants the processor, guests of the same host among them, only makes a batch slower; by the thread's own \
@@ -91,7 +87,7 @@ fn method(rounds: u64) -> Vec<String> {
     ]
 }
 
-fn samples(rows: &BTreeMap<String, Row>, hook: &Hook, cell: &str) -> Option<Vec<stats::Pair>> {
+fn samples(rows: &BTreeMap<String, Row>, hook: &Hook, cell: &str) -> Option<Vec<f64>> {
     let index = CELLS.iter().position(|it| it.name == cell)?;
     rows.get(&hook.key()).map(|row| row.samples(index))
 }
@@ -111,9 +107,8 @@ mod tests {
 
     /// Rounds in which a hook adds about so much to every call.
     fn row(nanoseconds: f64) -> Row {
-        let of = |time: f64| [time; CELLS.len()];
-        let times = (0..9).map(|round| (of(300.0 + nanoseconds + f64::from(round % 3)), of(300.0))).collect();
-        Row { times, ..Row::default() }
+        let added = (0..9).map(|round| [nanoseconds + f64::from(round % 3); CELLS.len()]).collect();
+        Row { added, ..Row::default() }
     }
 
     #[test]

@@ -9,7 +9,7 @@ use crate::{
         plot,
         record::{OURS, Record},
     },
-    stats::{self, Pair},
+    stats,
 };
 
 const ADDED: &str = "Added time a call";
@@ -29,20 +29,17 @@ pub(super) fn record(rounds: u64, found: &Found) -> Record {
             record.notes.push(format!("{name} is not possible here: {}", absent.lines().next().unwrap_or_default()));
         }
         for (index, cell) in CELLS.iter().enumerate() {
-            record.measure([ADDED, &title(name), cell.name], "ns", stats::bootstrap(&row.samples(index), stats::added));
+            record.measure([ADDED, &title(name), cell.name], "ns", stats::median_of(&row.samples(index)));
         }
     }
     let nothing = found.rows.get(NOTHING);
     for (name, row) in rows().filter(|(name, _)| *name != NOTHING) {
         for (index, cell) in CELLS.iter().enumerate() {
-            // What one round has stands at the same place, since what can't be attached has none at all.
-            let rounds = nothing.map(|nothing| row.samples(index).into_iter().zip(nothing.samples(index)).collect());
-            let price = rounds.and_then(|rounds: Vec<(Pair, Pair)>| {
-                stats::bootstrap(&rounds, |rounds| {
-                    let (part, nothing): (Vec<Pair>, Vec<Pair>) = rounds.iter().copied().unzip();
-                    Some(stats::added(&part)? - stats::added(&nothing)?)
-                })
+            // Values of one round stand at the same place, since what can't be attached has none at all.
+            let prices: Option<Vec<f64>> = nothing.map(|nothing| {
+                row.samples(index).iter().zip(nothing.samples(index)).map(|(with, without)| with - without).collect()
             });
+            let price = prices.and_then(|prices| stats::median_of(&prices));
             record.measure([PRICE, &title(name), cell.name], "ns", price);
         }
     }
@@ -73,11 +70,11 @@ fn same_program(name: &str, row: &Row, nothing: &Row) -> Option<String> {
 fn method(rounds: u64) -> Vec<String> {
     vec![
         format!(
-            "{rounds} rounds, each with processes of its own. In each, `zctrace --pid` is attached once without any part, once with each part alone, and as by \
-             default, in another order each round; before it the same calls are timed without. The calls, the clock and what is \
-             reckoned of them are those of [hooks.md](hooks.md)."
+            "{rounds} rounds, each with processes of its own. In each, `zctrace --pid` is attached once without any part, once \
+             with each part alone, and as by default, in another order each round; before it the same calls are timed without. \
+             The calls and the clock are those of [hooks.md](hooks.md)."
         ),
-        "Price: what a part adds, less what zctrace without any part adds in the same rounds.".to_owned(),
+        "Price: what a part adds, less what zctrace without any part adds in the same round; the median of the rounds.".to_owned(),
         "What is off costs nothing: the program without a part is another program, which has none of the part's instructions (the \
          verifier removes them). Its counts of instructions and bytes stand below, and every change of them is told against \
          the last run."
@@ -97,15 +94,14 @@ mod tests {
     use crate::bench::{hooks::Program, record::Measure};
 
     fn row(nanoseconds: f64, instructions: u32) -> Row {
-        let of = |time: f64| [time; CELLS.len()];
-        let times = (0..9).map(|round| (of(300.0 + nanoseconds + f64::from(round * 10)), of(300.0))).collect();
+        let added = (0..9).map(|round| [nanoseconds + f64::from(round * 10); CELLS.len()]).collect();
         let program = Program {
             name: "raw_sys_exit".to_owned(),
             verified: Some(instructions),
             jitted: instructions,
             nanoseconds: [Some(50.0); CELLS.len()],
         };
-        Row { times, programs: vec![program], absent: None }
+        Row { added, programs: vec![program], absent: None }
     }
 
     #[test]

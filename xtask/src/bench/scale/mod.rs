@@ -19,10 +19,7 @@ use super::{
     serve::service::Service,
     tool::{self, Tool},
 };
-use crate::{
-    build,
-    stats::{self, Pair},
-};
+use crate::{build, stats};
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Options {
@@ -42,8 +39,10 @@ impl Default for Options {
 /// What was measured at a point.
 #[derive(Clone, Debug, Default)]
 struct Measured {
-    /// Nanoseconds a call with zctrace, and without it just before, a pair a round.
-    times: Vec<Pair>,
+    /// Nanoseconds a call without, a value a round.
+    base: Vec<f64>,
+    /// Nanoseconds that are added, a value a round.
+    added: Vec<f64>,
     /// Calls a second that were made while zctrace was attached, a value a round, where they are paced.
     rates: Vec<f64>,
     /// The program that ran for each call.
@@ -67,7 +66,7 @@ pub(crate) fn smoke(zctrace: &Path, worker: &Path) -> anyhow::Result<()> {
     let points: Vec<Point> = Axis::ALL.into_iter().flat_map(ends).collect();
     let found = measure(&points, 1, zctrace, worker)?;
     for (point, measured) in points.iter().zip(&found) {
-        ensure!(measured.times.len() == 1, "{} was measured {} times", point.row(), measured.times.len());
+        ensure!(measured.added.len() == 1, "{} was measured {} times", point.row(), measured.added.len());
         ensure!(measured.program.is_some(), "no program ran for {}", point.row());
     }
     let dir = tempfile::tempdir()?;
@@ -160,7 +159,8 @@ impl<'a> Bench<'a> {
         self.worker(point)?.measure(&point.everything())?;
         let (with, rate) = self.time(point)?;
         drop(attached);
-        measured.times.push((with, without));
+        measured.base.push(without);
+        measured.added.push(with - without);
         measured.rates.extend(rate);
         Ok(())
     }

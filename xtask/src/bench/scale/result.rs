@@ -24,7 +24,7 @@ pub(super) fn record(rounds: u64, points: &[Point], found: &[Measured]) -> Recor
     for (point, measured) in points.iter().zip(found) {
         let (table, row) = (table(point.axis), row(*point));
         let mut add = |column: &str, unit: &str, value| record.measure([&table, &row, column], unit, value);
-        add(ADDED, "ns", stats::bootstrap(&measured.times, stats::added));
+        add(ADDED, "ns", stats::median_of(&measured.added));
         if let Some(ran) = &measured.program {
             add("run by the kernel's account", "ns", Some(exactly((ran.seconds * 1e9 / ran.runs).round())));
             if let Some(verified) = ran.verified {
@@ -38,14 +38,14 @@ pub(super) fn record(rounds: u64, points: &[Point], found: &[Measured]) -> Recor
         record.measure(
             ["The calls themselves", &point.row(), "nothing attached"],
             "ns",
-            stats::median_of(&measured.times.iter().map(|pair| pair.1).collect::<Vec<_>>()),
+            stats::median_of(&measured.base),
         );
     }
     for axis in Axis::ALL {
         let of_axis: Vec<_> = points.iter().zip(found).filter(|(point, _)| point.axis == axis).collect();
         let Some(((smallest, few), (largest, many))) = of_axis.first().zip(of_axis.last()) else { continue };
         let what = format!("zctrace: {}, against {}", largest.row(), smallest.row());
-        record.goal(what, "×", stats::ratio_of(&many.times, &few.times, stats::added), FLAT);
+        record.goal(what, "×", stats::ratio_of(&many.added, &few.added, stats::median), FLAT);
     }
     record
 }
@@ -64,8 +64,9 @@ fn row(point: Point) -> String {
 fn method(rounds: u64) -> Vec<String> {
     vec![
         format!(
-            "{rounds} rounds, each with processes of its own. In each, every size has its turn, in another order each round: calls are timed without, and \
-             with zctrace attached as it is by default. What it adds is reckoned as in [hooks.md](hooks.md)."
+            "{rounds} rounds, each with processes of its own. In each, every size has its turn, in another order each round: calls \
+             are timed without, and with zctrace attached as it is by default. What it adds is the difference, a value a round; \
+             shown is the median of the rounds."
         ),
         "One thing grows at a time; everything else is one. Targets: `zctrace serve` with so many processes, of which one \
          makes the calls. Partitions: files, each in a topic-partition's folder. Connections: accepted on one port."
@@ -113,7 +114,8 @@ mod tests {
                 let program =
                     Ran { name: "p".to_owned(), runs: 1000.0, seconds: cost / 1e6, verified: Some(50), code: 900 };
                 Measured {
-                    times: [0.0, 1.0, 2.0].map(|noise| (300.0 + cost + noise, 300.0)).to_vec(),
+                    base: vec![300.0; 5],
+                    added: [0.0, 1.0, 2.0].map(|noise| cost + noise).to_vec(),
                     rates: if point.axis == Axis::Rate { vec![f64::from(point.size)] } else { Vec::new() },
                     program: Some(program),
                 }

@@ -1,9 +1,11 @@
 //! Is the broker ready? Asked by really connecting, and by looking at who it is that answers.
 
-use std::fs;
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::time::Duration;
+
+use procfs::net::TcpState;
+use procfs::process::{FDTarget, Process};
 
 use super::config::Bound;
 
@@ -21,29 +23,20 @@ pub(super) fn probe(bound: &Bound, pid: u32) -> io::Result<()> {
     if listens(pid, bound.port)? { Ok(()) } else { Err(error()) }
 }
 
-/// Whether a process listens on a TCP port: whether a socket that does is among its descriptors (proc_pid_net(5), proc_pid_fd(5)).
+/// Whether a process listens on a TCP port: whether a socket that does is among its descriptors.
 fn listens(pid: u32, port: u16) -> io::Result<bool> {
-    let mut sockets = Vec::new();
-    for table in ["tcp", "tcp6"] {
-        // A kernel without IPv6 has one table.
-        let table = fs::read_to_string(format!("/proc/{pid}/net/{table}")).unwrap_or_default();
-        sockets.extend(table.lines().skip(1).filter_map(|line| {
-            let fields: Vec<&str> = line.split_whitespace().collect();
-            let local = u16::from_str_radix(fields.get(1)?.rsplit(':').next()?, 16).ok()?;
-            // TCP_LISTEN (include/net/tcp_states.h).
-            let is_it = local == port && fields.get(3) == Some(&"0A");
-            is_it.then(|| format!("socket:[{}]", fields.get(9).unwrap_or(&"")))
-        }));
-    }
-    for descriptor in fs::read_dir(format!("/proc/{pid}/fd"))? {
-        // One that was closed meanwhile is none.
-        if let Ok(target) = fs::read_link(descriptor?.path())
-            && sockets.iter().any(|socket| target.as_os_str() == socket.as_str())
-        {
-            return Ok(true);
-        }
-    }
-    Ok(false)
+    let process = i32::try_from(pid).map_err(io::Error::other)?;
+    let process = Process::new(process).map_err(io::Error::other)?;
+    // A kernel without IPv6 has one table.
+    let sockets = process.tcp().map_err(io::Error::other)?.into_iter().chain(process.tcp6().unwrap_or_default());
+    let listening: Vec<u64> = sockets
+        .filter(|socket| socket.state == TcpState::Listen && socket.local_address.port() == port)
+        .map(|socket| socket.inode)
+        .collect();
+    let mut descriptors = process.fd().map_err(io::Error::other)?;
+    // One that was closed meanwhile is none.
+    Ok(descriptors
+        .any(|it| it.is_ok_and(|it| matches!(it.target, FDTarget::Socket(inode) if listening.contains(&inode)))))
 }
 
 /// Connects to a port of the loopback interface.

@@ -226,7 +226,7 @@ pub struct FileCounts {
     pub paths: [Tally; FILE_PATHS],
 }
 
-/// Entries of `HINTS`: twice as many as there are files by default, so that few share one.
+/// Entries of `HINTS`: as many as `zctrace serve` takes files, and twice those of the one-shot, so that few share one.
 pub const HINTS: u32 = 65536;
 
 /// Index into `HINTS`, for a file whose key is `inode` and those two words.

@@ -1,7 +1,7 @@
 //! Places for counts: indices into the arrays that hold them. The program gives them out; the agent takes them back from
 //! keys that it removed.
 //!
-//! Each CPU remembers the places of what it did last. Before a place is given back, everything that is remembered is made
+//! The program remembers where the places of a key are. Before a place is given back, everything that is remembered is made
 //! void and programs that still run are waited for: only then is it sure that nobody adds to it any more.
 
 use agent_ebpf::{STATE_EPOCH, STATE_NEXT_FILE, STATE_NEXT_TRANSFER};

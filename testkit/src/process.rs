@@ -133,7 +133,8 @@ impl Drop for Guarded {
 }
 
 /// Processor time that a process has taken since it started: all its threads, those that have ended included, in user space
-/// and in the kernel (clock_getcpuclockid(3): the scheduler's own account, to the nanosecond).
+/// and in the kernel (clock_getcpuclockid(3): the scheduler's own account, to the nanosecond). A thread that runs just now counts
+/// up to the scheduler's last tick, some milliseconds ago: exact is what a process that sleeps has taken.
 ///
 /// # Errors
 /// A process that is not there, or that is not ours to look at.

@@ -4,7 +4,7 @@
 use std::net::TcpStream;
 use std::path::Path;
 
-use testkit::kafka::{Broker, BrokerOptions, Clients, Kafka, KafkaError, Listener, Moved, Produce};
+use testkit::kafka::{Broker, BrokerOptions, Clients, Fetcher, Kafka, KafkaError, Listener, Moved, Produce};
 
 fn kafka() -> Kafka {
     Kafka::install(&|step| eprintln!("{step}")).unwrap()
@@ -44,6 +44,11 @@ fn what_is_produced_is_consumed_through_every_listener() {
         eprintln!("consumed through {listener}: {incoming_bytes} bytes came, {segments} bytes lie in segments");
         assert_eq!((records, bytes), (4001, BYTES), "{listener}");
         assert_overhead(incoming_bytes, segments, 1);
+        let mut fetcher = Fetcher::connect(&broker, listener, "orders", 3).unwrap();
+        // A MiB of each partition; the end, and the beginning again, are among them.
+        let fetched: Vec<u64> = (0..30).map(|_| fetcher.fetch().unwrap()).collect();
+        assert!(fetched.iter().filter(|bytes| (3_000_000..3_200_000).contains(*bytes)).count() > 20, "{fetched:?}");
+        assert!(fetched.iter().any(|bytes| *bytes < 2_900_000), "{fetched:?}");
     }
 
     let port = broker.port("PLAINTEXT").unwrap();

@@ -209,6 +209,11 @@ impl Broker {
         Ok(client_config(&self.dir, &self.bound(name)?.listener))
     }
 
+    /// Whether a listener speaks TLS.
+    pub(super) fn has_tls(&self, name: &str) -> bool {
+        self.bound(name).is_ok_and(|bound| bound.listener.tls)
+    }
+
     /// Name of its first listener.
     pub(super) fn first_listener(&self) -> &str {
         self.clients.first().map_or(CONTROLLER, |bound| &bound.listener.name)

@@ -17,6 +17,7 @@
 mod broker;
 mod clients;
 mod config;
+mod fetcher;
 mod install;
 mod keys;
 mod ready;
@@ -28,6 +29,7 @@ use std::path::PathBuf;
 pub use broker::Broker;
 pub use clients::{Clients, Moved, Produce, Reader};
 pub use config::{BrokerOptions, Listener};
+pub use fetcher::Fetcher;
 pub use install::{KAFKA_VERSION, KAFKA_VERSION_THAT_CONVERTS, Kafka};
 pub use keys::KEY_PASSWORD;
 

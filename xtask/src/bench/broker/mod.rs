@@ -1,18 +1,25 @@
 //! `cargo xtask bench broker`: what hooks cost a real broker, in processor time for each GB that it serves.
 //!
-//! A broker on a processor of its own, one consumer for each listener that reads the same topic again and again from the page
-//! cache through the same connections. Readings with nothing attached and with each set-up alternate, in another order each
-//! round; what a set-up adds is its difference to the readings without in the same round.
+//! A broker on a processor of its own, and one client that fetches all the time. Windows of a fraction of a second, with nothing
+//! attached and with a set-up, alternate within that load, in another order each round; what a set-up adds is its window's
+//! difference to those before and after.
 
-mod reading;
+mod load;
+mod method;
 mod result;
 mod setup;
+mod stand;
+mod window;
 
-use std::path::Path;
+use std::{
+    path::Path,
+    time::{Duration, Instant},
+};
 
 use anyhow::{Context as _, ensure};
-use reading::{Accounted, Reading, Stand};
 use setup::Setup;
+use stand::{Accounted, Stand};
+use window::{Visit, Window};
 
 use super::{
     hooks,
@@ -23,16 +30,16 @@ use crate::{build, command::install, stats};
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Options {
-    /// Rounds; each has readings without anything, and one of each set-up whose turn it is
-    #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(u64).range(1..=1000))]
+    /// Rounds; each has every set-up whose turn it is at every listener, most of them several times
+    #[arg(long, default_value_t = 60, value_parser = clap::value_parser!(u64).range(1..=1000))]
     rounds: u64,
-    /// Megabytes that are read each time
+    /// Megabytes that the topic has
     #[arg(long, default_value_t = 600, value_name = "N", value_parser = clap::value_parser!(u64).range(20..=20_000))]
     megabytes: u64,
-    /// Readings of each listener that don't count: the JVM compiles what is used much
-    #[arg(long, default_value_t = 25, value_name = "N")]
+    /// Seconds of load at each listener that don't count: the JVM compiles what is used much
+    #[arg(long, default_value_t = 60, value_name = "SECONDS")]
     warm_up: u64,
-    /// Only these, without keeping the result: zctrace, bare, serve, bpftrace, strace
+    /// Only these, without keeping the result: zctrace, bare, serve, empty, bpftrace, strace
     #[arg(long, value_delimiter = ',')]
     only: Vec<String>,
     #[command(flatten)]
@@ -41,21 +48,20 @@ pub(crate) struct Options {
 
 impl Default for Options {
     fn default() -> Self {
-        Self { rounds: 50, megabytes: 600, warm_up: 25, only: Vec::new(), keep: Keep { no_save: false } }
+        Self { rounds: 60, megabytes: 600, warm_up: 60, only: Vec::new(), keep: Keep { no_save: false } }
     }
 }
 
 /// The broker's listeners, with how much zctrace may add at most, in percent.
 const LISTENERS: [(&str, f64); 2] = [("PLAINTEXT", 1.0), ("SSL", 2.0)];
 
-/// A reading that counts.
+/// A set-up's turn.
 #[derive(Clone, Copy, Debug)]
 struct Sample {
-    round: u64,
     /// Of [`LISTENERS`].
     listener: usize,
     setup: Setup,
-    reading: Reading,
+    visit: Visit,
 }
 
 /// Everything that was found.
@@ -65,7 +71,7 @@ struct Found {
     megabytes: u64,
     warm_up: u64,
     samples: Vec<Sample>,
-    /// The kernel's account of the programs, in readings of their own.
+    /// The kernel's account of the programs, in windows of their own.
     accounted: Vec<(usize, Setup, Accounted)>,
 }
 
@@ -77,7 +83,7 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
         })
         .collect();
     ensure!(setups.len() > 2, "--only names none of the set-ups");
-    install(&["bpftrace", "strace", "util-linux"])?;
+    install(&hooks::PACKAGES)?;
     hooks::mount_tracefs()?;
     let built = build::release(&[("zctrace", "zctrace")], &[])?;
     let zctrace = built.get("zctrace").context("zctrace was not built")?;
@@ -85,11 +91,12 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
     save::finish(&result::record(&measure(options, &setups, zctrace)?), keep, result::draw)
 }
 
-/// A few readings of a few bytes with a program that need not be fast: that it all works, not what it costs.
+/// A few windows with a program that need not be fast: that it all works, not what it costs.
 pub(crate) fn smoke(zctrace: &Path) -> anyhow::Result<()> {
-    // bpftrace would bring half of a compiler.
-    let setups = Setup::ALL.into_iter().filter(|setup| *setup != Setup::Bpftrace).collect::<Vec<_>>();
-    let options = Options { rounds: 3, megabytes: 20, warm_up: 1, ..Options::default() };
+    // bpftrace would bring half of a compiler, the empty program a whole one.
+    let is_left_out = |setup: &Setup| matches!(setup, Setup::Bpftrace | Setup::Empty);
+    let setups = Setup::ALL.into_iter().filter(|setup| !is_left_out(setup)).collect::<Vec<_>>();
+    let options = Options { rounds: 1, megabytes: 20, warm_up: 1, ..Options::default() };
     let found = measure(&options, &setups, zctrace)?;
     let record = result::record(&found);
     let dir = tempfile::tempdir()?;
@@ -104,42 +111,43 @@ pub(crate) fn smoke(zctrace: &Path) -> anyhow::Result<()> {
 
 fn measure(options: &Options, setups: &[Setup], zctrace: &Path) -> anyhow::Result<Found> {
     let cpu = pin::last()?;
-    let mut stand = Stand::start(zctrace, cpu, options.megabytes)?;
     // The broker keeps the last processor for itself, where there are two.
     let _here = Pinned::to(0)?;
+    let mut stand = Stand::start(zctrace, cpu, options.megabytes, setups.contains(&Setup::Empty))?;
     let mut found =
         Found { rounds: options.rounds, megabytes: options.megabytes, warm_up: options.warm_up, ..Found::default() };
-    for _ in 0..options.warm_up {
-        for (listener, (name, _)) in LISTENERS.iter().enumerate() {
-            let reading = stand.read(listener, Setup::Nothing)?;
-            eprintln!("warming up: {name} {:.4} s for each GB", reading.per_gb());
+    for (listener, (name, _)) in LISTENERS.iter().enumerate() {
+        let until = Instant::now() + Duration::from_secs(options.warm_up);
+        while Instant::now() < until {
+            let window = |_: &mut _, load: &load::Load| load.window(Duration::from_secs(1));
+            let window = Window::of(&stand.under_load(listener, window)?).context("nothing was served")?;
+            eprintln!("warming up: {name} {:.4} s for each GB", window.per_gb());
         }
     }
     for round in 0..options.rounds {
-        let turn: Vec<(usize, Setup)> = setups
-            .iter()
-            .filter(|setup| setup.has_its_turn(round))
-            .flat_map(|setup| (0..LISTENERS.len()).map(|listener| (listener, *setup)))
-            .collect();
-        for place in stats::order(turn.len(), round) {
-            let Some((listener, setup)) = turn.get(place).copied() else { continue };
-            let reading = stand.read(listener, setup)?;
-            found.samples.push(Sample { round, listener, setup, reading });
+        for listener in 0..LISTENERS.len() {
+            let samples = stand.under_load(listener, |stand, load| {
+                let samples = turns(setups, round).into_iter().map(|setup| {
+                    let visit = stand.visit(load, setup)?;
+                    Ok(Sample { listener, setup, visit })
+                });
+                samples.collect::<anyhow::Result<Vec<_>>>()
+            })?;
+            found.samples.extend(samples);
         }
-        eprintln!("round {} of {}: {}", round + 1, options.rounds, told(&found.samples, round));
+        eprintln!("round {} of {}: zctrace adds {}", round + 1, options.rounds, result::so_far(&found));
     }
     for listener in 0..LISTENERS.len() {
         for setup in setups.iter().filter(|setup| setup.has_programs()) {
-            found.accounted.push((listener, *setup, stand.account(listener, *setup)?));
+            let accounted = stand.under_load(listener, |stand, load| stand.account(load, *setup))?;
+            found.accounted.push((listener, *setup, accounted));
         }
     }
     Ok(found)
 }
 
-/// A round in a line.
-fn told(samples: &[Sample], round: u64) -> String {
-    let told = |sample: &Sample| {
-        format!("{} {} {:.4}", LISTENERS[sample.listener].0, sample.setup.key(), sample.reading.per_gb())
-    };
-    samples.iter().filter(|sample| sample.round == round).map(told).collect::<Vec<_>>().join(", ")
+/// The set-ups of a round, in its order.
+fn turns(setups: &[Setup], round: u64) -> Vec<Setup> {
+    let all: Vec<Setup> = setups.iter().flat_map(|setup| (0..setup.turns(round)).map(|_| *setup)).collect();
+    stats::order(all.len(), round).into_iter().filter_map(|place| all.get(place).copied()).collect()
 }

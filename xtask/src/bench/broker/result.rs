@@ -2,78 +2,100 @@
 
 use std::path::Path;
 
-use super::{Accounted, Found, LISTENERS, Reading, Sample, Setup};
+use super::{Accounted, Found, LISTENERS, Setup, Visit, Window, method};
 use crate::{
     bench::{
         plot,
         record::{Measure, Record, exactly},
     },
-    stats::{Estimate, bootstrap, mean, mean_of, paired_ratio},
+    stats::{Estimate, mean, mean_of, median_of, paired_ratio},
 };
 
 const NAME: &str = "broker";
-/// Fewer rounds decide nothing: their interval is too narrow.
-const ENOUGH: usize = 8;
+/// Fewer windows decide nothing: their interval is too narrow.
+const ENOUGH: usize = 20;
 /// The table of what is added.
 const ADDED: &str = "What it adds to the broker's processor time for each GB";
+const ADDED_OF_ALL: &str = "The same over all requests, those that were disturbed included";
 const USED: &str = "Processor time of the broker for each GB served";
 const BESIDE: &str = "Beside it";
 const ACCOUNT: &str = "The kernel's own account of the programs";
 
-/// The readings of a set-up, each with what the broker took without in the same round.
-fn pairs(found: &Found, listener: usize, setup: Setup) -> Vec<(f64, f64)> {
-    let of_round = |round: u64, wanted: &dyn Fn(Setup) -> bool| {
-        let here = |it: &&Sample| it.round == round && it.listener == listener && wanted(it.setup);
-        mean(&found.samples.iter().filter(here).map(|it| it.reading.per_gb()).collect::<Vec<_>>())
-    };
-    let without = |it: Setup| it.is_baseline() && it != setup;
-    (0..found.rounds)
-        .filter_map(|round| Some((of_round(round, &|it| it == setup)?, of_round(round, &without)?)))
-        .collect()
+fn visits(found: &Found, listener: usize, setup: Setup) -> impl Iterator<Item = &Visit> {
+    found.samples.iter().filter(move |it| it.listener == listener && it.setup == setup).map(|it| &it.visit)
 }
 
-/// What a set-up adds, in percent.
-fn added(found: &Found, listener: usize, setup: Setup) -> Option<Estimate> {
+/// The windows of a set-up.
+fn windows(found: &Found, listener: usize, setup: Setup) -> Vec<Window> {
+    if setup == Setup::Nothing {
+        let beside = found.samples.iter().filter(|it| it.listener == listener).map(|it| it.visit);
+        return beside.flat_map(|visit| [visit.before, visit.after]).collect();
+    }
+    visits(found, listener, setup).map(|visit| visit.with).collect()
+}
+
+fn over(found: &Found, listener: usize, setup: Setup, value: impl Fn(&Window) -> f64) -> Vec<f64> {
+    windows(found, listener, setup).iter().map(value).collect()
+}
+
+fn percent(ratio: Estimate) -> Estimate {
     let percent = |ratio: f64| (ratio - 1.0) * 100.0;
-    paired_ratio(&pairs(found, listener, setup)).map(|ratio| Estimate {
-        value: percent(ratio.value),
-        low: percent(ratio.low),
-        high: percent(ratio.high),
-    })
+    Estimate { value: percent(ratio.value), low: percent(ratio.low), high: percent(ratio.high) }
 }
 
-/// Of all readings of a set-up.
-fn over(found: &Found, listener: usize, setup: Setup, value: impl Fn(&Reading) -> f64) -> Vec<f64> {
-    let here = |it: &&Sample| it.listener == listener && it.setup == setup;
-    found.samples.iter().filter(here).map(|it| value(&it.reading)).collect()
+/// What a set-up adds, in percent, where nobody disturbs.
+fn added(found: &Found, listener: usize, setup: Setup) -> Option<Estimate> {
+    let logs: Vec<f64> =
+        visits(found, listener, setup).filter_map(|visit| visit.log_ratio(|it| it.undisturbed)).collect();
+    let median = median_of(&logs)?;
+    Some(percent(Estimate { value: median.value.exp(), low: median.low.exp(), high: median.high.exp() }))
+}
+
+/// The same of all time.
+fn added_of_all(found: &Found, listener: usize, setup: Setup) -> Option<Estimate> {
+    let pair = |it: &Visit| (it.with.per_gb(), f64::midpoint(it.before.per_gb(), it.after.per_gb()));
+    paired_ratio(&visits(found, listener, setup).map(pair).collect::<Vec<_>>()).map(percent)
+}
+
+/// What zctrace adds, as far as it is known.
+pub(super) fn so_far(found: &Found) -> String {
+    let told = |(listener, (name, _)): (usize, &(&str, f64))| {
+        let added = added(found, listener, Setup::Zctrace)?;
+        Some(format!("{name} {:.2} % ({:.2} to {:.2})", added.value, added.low, added.high))
+    };
+    LISTENERS.iter().enumerate().filter_map(told).collect::<Vec<_>>().join(", ")
 }
 
 pub(super) fn record(found: &Found) -> Record {
     let mut record = Record::new(NAME, "What hooks cost a real broker");
-    record.method = method(found);
-    for setup in Setup::ALL.into_iter().filter(|setup| *setup != Setup::Nothing) {
+    record.method = method::method(found);
+    let told = Setup::ALL.into_iter().filter(|setup| *setup != Setup::Nothing);
+    for setup in told {
         for (listener, (name, _)) in LISTENERS.iter().enumerate() {
             record.measure([ADDED, setup.title(), name], "%", added(found, listener, setup));
+            record.measure([ADDED_OF_ALL, setup.title(), name], "%", added_of_all(found, listener, setup));
         }
     }
     for setup in Setup::ALL {
         for (listener, (name, _)) in LISTENERS.iter().enumerate() {
-            let used = over(found, listener, setup, Reading::per_gb);
-            record.measure([USED, setup.title(), name], "s", mean_of(&used));
+            let undisturbed = over(found, listener, setup, |it| it.undisturbed);
+            record.measure([USED, setup.title(), name], "s", median_of(&undisturbed));
+            let all = over(found, listener, setup, Window::per_gb);
+            record.measure([USED, setup.title(), &format!("{name}, all requests")], "s", mean_of(&all));
         }
     }
     for setup in Setup::ALL {
         for (listener, (name, _)) in LISTENERS.iter().enumerate() {
             let speed = over(found, listener, setup, |it| it.gigabytes * 1e3 / it.seconds);
             record.measure([BESIDE, setup.title(), &format!("{name}: client's speed")], "MB/s", mean_of(&speed));
-            let tool = over(found, listener, setup, |it| it.tool / it.gigabytes);
+            let tool: Vec<f64> = visits(found, listener, setup).map(|it| it.tool / it.with.gigabytes).collect();
             if !setup.is_baseline() {
                 record.measure([BESIDE, setup.title(), &format!("{name}: the tool itself")], "s/GB", mean_of(&tool));
             }
-            #[allow(clippy::cast_precision_loss)] // a few hundred
-            let readings = tool.len() as f64;
-            let counted = (readings > 0.0).then(|| exactly(readings));
-            record.measure([BESIDE, setup.title(), &format!("{name}: readings")], "", counted);
+            #[allow(clippy::cast_precision_loss)] // some thousands
+            let windows = speed.len() as f64;
+            let counted = (windows > 0.0).then(|| exactly(windows));
+            record.measure([BESIDE, setup.title(), &format!("{name}: windows")], "", counted);
         }
     }
     for (listener, setup, accounted) in &found.accounted {
@@ -81,7 +103,7 @@ pub(super) fn record(found: &Found) -> Record {
     }
     for (listener, (name, limit)) in LISTENERS.iter().enumerate() {
         for setup in [Setup::Zctrace, Setup::Serve, Setup::Bare] {
-            let enough = pairs(found, listener, setup).len() >= ENOUGH;
+            let enough = visits(found, listener, setup).count() >= ENOUGH;
             let added = enough.then(|| added(found, listener, setup)).flatten();
             record.goal(format!("{}, {name}: added", setup.title()), "%", added, *limit);
         }
@@ -105,44 +127,15 @@ fn account(record: &mut Record, listener: &str, setup: Setup, accounted: &Accoun
     record.measure([ACCOUNT, setup.title(), &format!("{listener}: of the broker's time")], "%", Some(share));
 }
 
-fn method(found: &Found) -> Vec<String> {
-    vec![
-        format!(
-            "A Kafka broker alone on one processor; everything else (clients, zctrace, bpftrace) on another one, strace on the \
-             broker's (across processors it costs far more). A topic of {} MB is read by one consumer for each listener, again \
-             and again through the same connections, from the page cache. {} rounds after {} readings of each listener to warm \
-             up.",
-            found.megabytes, found.rounds, found.warm_up
-        ),
-        "In each round the listeners are read with nothing attached, with nothing again, and with zctrace, in another order each \
-         round; the other set-ups have every third round, strace every sixteenth and a tenth of the bytes. Each reading attaches, \
-         reads the topic once and detaches."
-            .to_owned(),
-        "Processor time: of all the broker's threads, in user space and in the kernel, what programs take in them included, by \
-         the scheduler's own account (CLOCK_PROCESS_CPUTIME_ID of the broker), before and after each reading. GB: 10^9 bytes of \
-         Kafka's protocol as the consumer counts them."
-            .to_owned(),
-        "What a set-up adds: its readings' sum over that of the readings without in the same rounds, less one; rounds are drawn \
-         whole for the interval. \"nothing attached, again\" is the same for the second reading without: what the noise adds."
-            .to_owned(),
-        "The kernel's own account: readings apart, in which the kernel measures how long programs run (BPF_ENABLE_STATS), its two \
-         clock readings for each run and the runs for other processes' calls included: an upper limit of what the programs take \
-         from the broker."
-            .to_owned(),
-    ]
-}
-
 /// What strace does to a broker, in a sentence.
 fn notes(found: &Found) -> Vec<String> {
     let mut notes = Vec::new();
     for (listener, (name, _)) in LISTENERS.iter().enumerate() {
-        let seconds = |setup| over(found, listener, setup, |it| it.seconds / it.gigabytes);
-        let slower = bootstrap(&seconds(Setup::Strace), mean).zip(mean(&seconds(Setup::Nothing)));
-        if let Some((with, without)) = slower.filter(|(_, without)| *without > 0.0) {
+        let seconds = |setup| mean(&over(found, listener, setup, |it| it.seconds / it.gigabytes));
+        if let Some((with, without)) = seconds(Setup::Strace).zip(seconds(Setup::Nothing)) {
             notes.push(format!(
-                "strace makes {name} {:.1} times as slow: a GB takes {:.1} s instead of {without:.2} s.",
-                with.value / without,
-                with.value
+                "strace makes {name} {:.1} times as slow: a GB takes {with:.1} s instead of {without:.2} s.",
+                with / without
             ));
         }
     }
@@ -169,18 +162,29 @@ pub(super) fn draw(record: &Record, dir: &Path) -> anyhow::Result<Vec<String>> {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
-    use crate::bench::{account::Ran, record::Verdict};
+    use crate::bench::{account::Ran, broker::Sample, record::Verdict};
 
-    /// Rounds that drift by half, in which a set-up costs so many times what nothing costs.
+    /// Windows that drift, in which a set-up costs so many times what nothing costs, and every third is disturbed.
     fn found(cost: impl Fn(Setup, usize) -> f64) -> Found {
         let mut found = Found { rounds: 32, megabytes: 600, warm_up: 5, ..Found::default() };
+        let window = |drift: f64, undisturbed: f64, disturbed: f64| Window {
+            gigabytes: 2.0,
+            broker: 2.0 * drift * undisturbed * disturbed,
+            seconds: 2.0,
+            undisturbed: drift * undisturbed,
+        };
         for round in 0..found.rounds {
-            for setup in Setup::ALL.into_iter().filter(|setup| setup.has_its_turn(round)) {
+            for setup in Setup::ALL.into_iter().filter(|setup| *setup != Setup::Nothing) {
                 for listener in 0..LISTENERS.len() {
                     let drift = 1.0 + f64::from(u32::try_from(round % 5).unwrap()) / 8.0;
-                    let seconds = drift * cost(setup, listener);
-                    let reading = Reading { gigabytes: 2.0, broker: 2.0 * seconds, tool: 0.1, seconds: 2.0 };
-                    found.samples.push(Sample { round, listener, setup, reading });
+                    let disturbed = if round % 3 == 0 { 1.5 } else { 1.0 };
+                    let visit = Visit {
+                        before: window(drift, 1.0, 1.0),
+                        with: window(1.1 * drift, cost(setup, listener), disturbed),
+                        after: window(1.21 * drift, 1.0, 1.0),
+                        tool: 0.1,
+                    };
+                    found.samples.push(Sample { listener, setup, visit });
                 }
             }
         }
@@ -193,7 +197,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_added_is_told_against_the_same_round_whatever_drifts() {
+    fn what_is_added_is_told_against_the_windows_beside_it_whatever_drifts() {
         let found = found(|setup, listener| match (setup, listener) {
             (Setup::Zctrace | Setup::Serve, 0) => 1.005,
             (Setup::Zctrace, _) => 1.03,
@@ -206,6 +210,8 @@ mod tests {
         assert!((added(Setup::Zctrace, "SSL").value - 3.0).abs() < 1e-6);
         assert!(added(Setup::Zctrace, "SSL").margin() < 1e-6, "the drift is in both");
         assert!(added(Setup::NothingAgain, "SSL").value.abs() < 1e-6);
+        let of_all = measure(&record, ADDED_OF_ALL, Setup::NothingAgain, "SSL");
+        assert!(of_all.value > 10.0 && of_all.margin() > 5.0, "what disturbs is in it: {of_all:?}");
         assert!((added(Setup::Strace, "SSL").value - 1900.0).abs() < 1e-6);
         let verdicts: Vec<_> = record.goals.iter().map(|goal| (goal.what.as_str(), goal.verdict())).collect();
         assert!(verdicts.contains(&("zctrace, PLAINTEXT: added", Verdict::Met)), "{verdicts:?}");

@@ -1,11 +1,16 @@
 //! What is attached to the broker.
 
-/// What is attached while a topic is read.
+use std::time::Duration;
+
+/// What is attached in a window.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Setup {
+    /// That of the windows before and after.
     Nothing,
-    /// The same again: what two readings differ by without any reason.
+    /// The same in between: what windows differ by without any reason.
     NothingAgain,
+    /// A program at every system call's exit that returns at once.
+    Empty,
     /// `zctrace --pid`, as it is by default.
     Zctrace,
     /// The same without what can be left out.
@@ -17,13 +22,22 @@ pub(super) enum Setup {
 }
 
 impl Setup {
-    pub(super) const ALL: [Self; 7] =
-        [Self::Nothing, Self::NothingAgain, Self::Zctrace, Self::Bare, Self::Serve, Self::Bpftrace, Self::Strace];
+    pub(super) const ALL: [Self; 8] = [
+        Self::Nothing,
+        Self::NothingAgain,
+        Self::Empty,
+        Self::Zctrace,
+        Self::Bare,
+        Self::Serve,
+        Self::Bpftrace,
+        Self::Strace,
+    ];
 
     pub(super) const fn title(self) -> &'static str {
         match self {
             Self::Nothing => "nothing attached",
             Self::NothingAgain => "nothing attached, again",
+            Self::Empty => "empty program",
             Self::Zctrace => "zctrace",
             Self::Bare => "zctrace, everything optional left out",
             Self::Serve => "zctrace serve, scraped each second",
@@ -37,6 +51,7 @@ impl Setup {
         match self {
             Self::Nothing => "nothing",
             Self::NothingAgain => "again",
+            Self::Empty => "empty",
             Self::Zctrace => "zctrace",
             Self::Bare => "bare",
             Self::Serve => "serve",
@@ -51,22 +66,28 @@ impl Setup {
 
     /// Whether the kernel has an account of it.
     pub(super) const fn has_programs(self) -> bool {
-        matches!(self, Self::Zctrace | Self::Bare | Self::Bpftrace)
+        matches!(self, Self::Empty | Self::Zctrace | Self::Bare | Self::Bpftrace)
     }
 
-    /// Most readings go where the question is; strace takes so long that it has few.
-    pub(super) const fn has_its_turn(self, round: u64) -> bool {
+    /// How often it has its turn in a round. Most windows go where the question is; strace takes so long that it has few.
+    pub(super) const fn turns(self, round: u64) -> u64 {
         match self {
-            Self::Nothing | Self::NothingAgain | Self::Zctrace => true,
-            Self::Bare => round.is_multiple_of(3),
-            Self::Bpftrace => round % 3 == 1,
-            Self::Serve => round % 3 == 2,
-            Self::Strace => round % 16 == 1,
+            Self::Nothing => 0,
+            Self::Zctrace => 4,
+            Self::NothingAgain | Self::Bare | Self::Serve => 2,
+            Self::Empty | Self::Bpftrace => 1,
+            Self::Strace => round.is_multiple_of(8) as u64,
         }
     }
 
-    /// What part of a reading of the others is enough.
-    pub(super) const fn is_slow(self) -> bool {
-        matches!(self, Self::Strace)
+    /// How long its window is, where it is longer than that of the others.
+    pub(super) const fn window(self) -> Option<Duration> {
+        match self {
+            // With one scrape in it.
+            Self::Serve => Some(Duration::from_millis(1100)),
+            // It makes some requests of a window a hundred times as slow.
+            Self::Strace => Some(Duration::from_secs(2)),
+            _ => None,
+        }
     }
 }

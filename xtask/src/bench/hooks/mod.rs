@@ -14,6 +14,7 @@ use cells::{Times, Workers};
 use hook::Tools;
 pub(super) use hook::{Hook, Variant};
 pub(super) use kernel::Program;
+pub(super) use programs::{Link, Programs};
 
 use super::{
     pin::{self, Pinned},
@@ -26,7 +27,7 @@ use crate::{
 };
 
 /// Debian's packages: what is compared with, and what compiles the programs in C.
-const PACKAGES: [&str; 6] = ["bpftrace", "clang", "libbpf-dev", "libc6-dev", "strace", "util-linux"];
+pub(super) const PACKAGES: [&str; 6] = ["bpftrace", "clang", "libbpf-dev", "libc6-dev", "strace", "util-linux"];
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Options {
@@ -100,7 +101,7 @@ pub(super) fn measure(hooks: &[Hook], rounds: u64) -> anyhow::Result<Found> {
     // that costs or saves a call a hundred nanoseconds, with a hook as without.
     let start = |name: &str| -> anyhow::Result<(Workers, Tools)> {
         let workers = Workers::start(&worker, cpu, &dir.path().join(name))?;
-        let programs = programs::Programs::load(&object, workers.traced())?;
+        let programs = Programs::load(&object, workers.traced())?;
         let tools = Tools { zctrace: zctrace.clone(), programs, pid: workers.traced(), cpu };
         Ok((workers, tools))
     };
@@ -130,6 +131,14 @@ pub(super) fn measure(hooks: &[Hook], rounds: u64) -> anyhow::Result<Found> {
     }
     eprintln!();
     Ok(Found { rows, base })
+}
+
+/// The programs in C for a process, compiled and loaded.
+pub(super) fn programs_for(pid: u32) -> anyhow::Result<Programs> {
+    let dir = tempfile::tempdir()?;
+    let object = dir.path().join("programs.bpf.o");
+    programs::compile(&object)?;
+    Programs::load(&object, pid)
 }
 
 pub(super) fn mount_tracefs() -> anyhow::Result<()> {

@@ -14,17 +14,17 @@ use aya::{
 use crate::command::{quietly, root};
 
 /// A program that is attached until this is dropped.
-pub(super) enum Link {
+pub(in crate::bench) enum Link {
     Typed { _link: BtfTracePointLink },
     Untyped { _link: RawTracePointLink },
 }
 
 /// The loaded programs.
-pub(super) struct Programs(Ebpf);
+pub(in crate::bench) struct Programs(Ebpf);
 
 impl Programs {
     /// Loads them from what [`compile`] made; the counters count for `pid`.
-    pub(super) fn load(object: &Path, pid: u32) -> anyhow::Result<Self> {
+    pub(in crate::bench) fn load(object: &Path, pid: u32) -> anyhow::Result<Self> {
         let btf = Btf::from_sys_fs().context("the kernel's BTF can't be read")?;
         let mut ebpf = EbpfLoader::new()
             .btf(Some(&btf))
@@ -42,7 +42,7 @@ impl Programs {
         Ok(Self(ebpf))
     }
 
-    pub(super) fn attach(&mut self, name: &str) -> anyhow::Result<Link> {
+    pub(in crate::bench) fn attach(&mut self, name: &str) -> anyhow::Result<Link> {
         let program = self.0.program_mut(name).with_context(|| format!("there is no program {name}"))?;
         Ok(match program {
             Program::RawTracePoint(program) => {
@@ -59,7 +59,7 @@ impl Programs {
         })
     }
 
-    pub(super) fn info(&self, name: &str) -> anyhow::Result<ProgramInfo> {
+    pub(in crate::bench) fn info(&self, name: &str) -> anyhow::Result<ProgramInfo> {
         let program = self.0.program(name).with_context(|| format!("there is no program {name}"))?;
         program.info().with_context(|| format!("the kernel does not tell about {name}"))
     }

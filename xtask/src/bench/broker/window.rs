@@ -1,0 +1,104 @@
+//! What the requests of a window say. Everything here is pure.
+
+use super::load::Request;
+use crate::stats;
+
+/// A shorter answer than this part of the longest is the topic's end: another amount of work for each byte.
+const WHOLE: f64 = 0.9;
+
+/// Some time with nothing attached or with a set-up, the same all the time.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub(super) struct Window {
+    /// Bytes that the client got, in units of 10^9.
+    pub(super) gigabytes: f64,
+    /// Processor time of the broker, all threads, in seconds.
+    pub(super) broker: f64,
+    /// Time that passed, in seconds.
+    pub(super) seconds: f64,
+    /// Processor seconds of the broker for each GB, in the request that nobody disturbed ([`stats::undisturbed`]).
+    pub(super) undisturbed: f64,
+}
+
+impl Window {
+    /// `None` where there is no request.
+    #[allow(clippy::cast_precision_loss)] // some gigabytes
+    pub(super) fn of(requests: &[Request]) -> Option<Self> {
+        let longest = requests.iter().map(|it| it.bytes).max()? as f64;
+        let whole: Vec<f64> = requests
+            .iter()
+            .filter(|it| it.bytes as f64 >= WHOLE * longest)
+            .map(|it| it.broker.as_secs_f64() * 1e9 / it.bytes as f64)
+            .collect();
+        Some(Self {
+            gigabytes: requests.iter().map(|it| it.bytes as f64).sum::<f64>() / 1e9,
+            broker: requests.iter().map(|it| it.broker.as_secs_f64()).sum(),
+            seconds: requests.iter().map(|it| (it.to - it.from).as_secs_f64()).sum(),
+            undisturbed: stats::undisturbed(&whole)?,
+        })
+    }
+
+    /// Processor seconds of the broker for each GB, all requests together.
+    pub(super) fn per_gb(&self) -> f64 {
+        self.broker / self.gigabytes
+    }
+}
+
+/// A window with a set-up between two with nothing attached.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) struct Visit {
+    pub(super) before: Window,
+    pub(super) with: Window,
+    pub(super) after: Window,
+    /// Processor time that the tool itself took in its window, in seconds.
+    pub(super) tool: f64,
+}
+
+impl Visit {
+    /// The logarithm of how many times as much the set-up's window has of something as those beside it: what drifts evenly from
+    /// the one to the other cancels out. `None` where one of them has nothing.
+    pub(super) fn log_ratio(&self, value: impl Fn(&Window) -> f64) -> Option<f64> {
+        let log = value(&self.with).ln() - f64::midpoint(value(&self.before).ln(), value(&self.after).ln());
+        log.is_finite().then_some(log)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use std::time::{Duration, Instant};
+
+    use super::*;
+
+    fn requests(each: &[(u64, u64)]) -> Vec<Request> {
+        let start = Instant::now();
+        let request = |(at, (bytes, micros)): (u64, &(u64, u64))| Request {
+            from: start + Duration::from_millis(at),
+            to: start + Duration::from_millis(at + 1),
+            bytes: *bytes,
+            broker: Duration::from_micros(*micros),
+        };
+        (0..).zip(each).map(request).collect()
+    }
+
+    #[test]
+    fn what_disturbs_some_requests_and_the_end_of_the_topic_are_not_in_what_is_undisturbed() {
+        let mut each = [(4_000_000, 1000); 20].to_vec();
+        each[3..8].fill((4_000_000, 9000));
+        each[9] = (100, 500);
+        each[10] = (1_000_000, 10);
+        let window = Window::of(&requests(&each)).unwrap();
+        assert!((window.undisturbed - 0.25).abs() < 1e-9, "{window:?}");
+        assert!(window.per_gb() > 0.7, "{window:?}");
+        assert!((window.seconds - 0.02).abs() < 1e-9);
+        assert!(Window::of(&[]).is_none());
+    }
+
+    #[test]
+    fn a_drift_is_in_neither() {
+        let window = |undisturbed| Window { undisturbed, ..Window::default() };
+        let visit = Visit { before: window(1.0), with: window(2.2), after: window(4.0), tool: 0.0 };
+        let log = visit.log_ratio(|it| it.undisturbed).unwrap();
+        assert!((log.exp() - 1.1).abs() < 1e-9);
+        assert_eq!(visit.log_ratio(|it| it.gigabytes), None);
+    }
+}

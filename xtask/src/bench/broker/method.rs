@@ -15,14 +15,14 @@ pub(super) fn method(found: &Found) -> Vec<String> {
         "A turn of a set-up: a window of 0.25 s with nothing attached, attach, a window with it, detach, a window with nothing. \
          The load goes on all the time; the time in which something is attached or detached is in no window, nor the 50 ms after \
          it. In each round zctrace has four turns at each listener, nothing again, zctrace with everything optional left out and \
-         zctrace serve two (its windows are of 1.1 s, with a scrape in each), the others one, strace (2 s) each eighth round; in \
+         zctrace serve two (its windows are of 1.25 s, with a scrape in each), the others one, strace (2 s) each eighth round; in \
          another order each round."
             .to_owned(),
         "Processor time: of all the broker's threads, in user space and in the kernel, what programs take in them included, by \
          the scheduler's own account (CLOCK_PROCESS_CPUTIME_ID of the broker), read after each answer, when the broker sleeps. GB: \
          10^9 bytes of Kafka's protocol as the client counts them."
             .to_owned(),
-        "A window's value is that below which a tenth of its requests lie: whoever else wants the processor's caches and its \
+        "A window's value is that below which a tenth of its requests lie (of a longer window: the median of its parts of 0.25 s): whoever else wants the processor's caches and its \
          memory, guests of the same host among them, and what the JVM does beside (compiling, collecting garbage), only makes \
          requests dearer, by a half at times, while hooks are paid in every request alike. What a set-up adds: its window's \
          value over the (geometric) mean of those before and after, less one; of these the median. \"nothing attached, again\" is \

@@ -86,14 +86,15 @@ pub(super) fn record(found: &Found) -> Record {
     }
     for setup in Setup::ALL {
         for (listener, (name, _)) in LISTENERS.iter().enumerate() {
-            let speed = over(found, listener, setup, |it| it.gigabytes * 1e3 / it.seconds);
-            record.measure([BESIDE, setup.title(), &format!("{name}: client's speed")], "MB/s", mean_of(&speed));
+            // A cost, as everything is that is compared with the last time.
+            let time = over(found, listener, setup, |it| it.seconds / it.gigabytes);
+            record.measure([BESIDE, setup.title(), &format!("{name}: a GB takes")], "s", mean_of(&time));
             let tool: Vec<f64> = visits(found, listener, setup).map(|it| it.tool / it.with.gigabytes).collect();
             if !setup.is_baseline() {
                 record.measure([BESIDE, setup.title(), &format!("{name}: the tool itself")], "s/GB", mean_of(&tool));
             }
             #[allow(clippy::cast_precision_loss)] // some thousands
-            let windows = speed.len() as f64;
+            let windows = time.len() as f64;
             let counted = (windows > 0.0).then(|| exactly(windows));
             record.measure([BESIDE, setup.title(), &format!("{name}: windows")], "", counted);
         }

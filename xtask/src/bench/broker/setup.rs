@@ -84,8 +84,8 @@ impl Setup {
     pub(super) const fn window(self) -> Option<Duration> {
         match self {
             // With one scrape in it.
-            Self::Serve => Some(Duration::from_millis(1100)),
-            // It makes some requests of a window a hundred times as slow.
+            Self::Serve => Some(Duration::from_millis(1250)),
+            // It has a few requests only in the others' time.
             Self::Strace => Some(Duration::from_secs(2)),
             _ => None,
         }

@@ -16,7 +16,7 @@ use testkit::{
 use super::{
     LISTENERS, Setup,
     load::Load,
-    window::{Visit, Window},
+    window::{Visit, WINDOW, Window},
 };
 use crate::bench::{
     account::{Account, Ran},
@@ -33,8 +33,6 @@ const PARTITIONS: u32 = 4;
 const SCRAPE: Duration = Duration::from_secs(1);
 /// What attaching and detaching leave behind, such as code that was changed, is over then.
 const SETTLE: Duration = Duration::from_millis(50);
-/// A window with nothing attached.
-const WINDOW: Duration = Duration::from_millis(250);
 /// How long the kernel's account is kept.
 const ACCOUNTED: Duration = Duration::from_secs(3);
 

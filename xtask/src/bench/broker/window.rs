@@ -1,7 +1,12 @@
 //! What the requests of a window say. Everything here is pure.
 
+use std::{collections::BTreeMap, time::Duration};
+
 use super::load::Request;
 use crate::stats;
+
+/// How long a window is, and each part of a longer one.
+pub(super) const WINDOW: Duration = Duration::from_millis(250);
 
 /// A shorter answer than this part of the longest is the topic's end: another amount of work for each byte.
 const WHOLE: f64 = 0.9;
@@ -15,7 +20,8 @@ pub(super) struct Window {
     pub(super) broker: f64,
     /// Time that passed, in seconds.
     pub(super) seconds: f64,
-    /// Processor seconds of the broker for each GB, in the request that nobody disturbed ([`stats::undisturbed`]).
+    /// Processor seconds of the broker for each GB, in requests that nobody disturbed
+    /// ([`stats::undisturbed`]).
     pub(super) undisturbed: f64,
 }
 
@@ -23,17 +29,20 @@ impl Window {
     /// `None` where there is no request.
     #[allow(clippy::cast_precision_loss)] // some gigabytes
     pub(super) fn of(requests: &[Request]) -> Option<Self> {
+        let first = requests.first()?.from;
         let longest = requests.iter().map(|it| it.bytes).max()? as f64;
-        let whole: Vec<f64> = requests
-            .iter()
-            .filter(|it| it.bytes as f64 >= WHOLE * longest)
-            .map(|it| it.broker.as_secs_f64() * 1e9 / it.bytes as f64)
-            .collect();
+        let mut parts: BTreeMap<u128, Vec<f64>> = BTreeMap::new();
+        for request in requests.iter().filter(|it| it.bytes as f64 >= WHOLE * longest) {
+            let part = (request.from - first).as_nanos() / WINDOW.as_nanos();
+            parts.entry(part).or_default().push(request.broker.as_secs_f64() * 1e9 / request.bytes as f64);
+        }
+        // The more requests, the sooner a tenth of them was spared: as long as others' windows is each part.
+        let parts: Vec<f64> = parts.values().filter_map(|part| stats::undisturbed(part)).collect();
         Some(Self {
             gigabytes: requests.iter().map(|it| it.bytes as f64).sum::<f64>() / 1e9,
             broker: requests.iter().map(|it| it.broker.as_secs_f64()).sum(),
             seconds: requests.iter().map(|it| (it.to - it.from).as_secs_f64()).sum(),
-            undisturbed: stats::undisturbed(&whole)?,
+            undisturbed: stats::median(&parts)?,
         })
     }
 
@@ -65,7 +74,7 @@ impl Visit {
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
-    use std::time::{Duration, Instant};
+    use std::time::Instant;
 
     use super::*;
 
@@ -91,6 +100,13 @@ mod tests {
         assert!(window.per_gb() > 0.7, "{window:?}");
         assert!((window.seconds - 0.02).abs() < 1e-9);
         assert!(Window::of(&[]).is_none());
+    }
+
+    #[test]
+    fn a_longer_window_is_the_median_of_its_parts() {
+        let part = |micros| [(4_000_000, micros); 250];
+        let window = Window::of(&requests(&[part(1000), part(2000), part(3000)].concat())).unwrap();
+        assert!((window.undisturbed - 0.5).abs() < 1e-9, "{window:?}");
     }
 
     #[test]

@@ -22,16 +22,16 @@ pub(super) fn method(found: &Found) -> Vec<String> {
          the scheduler's own account (CLOCK_PROCESS_CPUTIME_ID of the broker), read after each answer, when the broker sleeps. GB: \
          10^9 bytes of Kafka's protocol as the client counts them."
             .to_owned(),
-        "A window's value is that below which a tenth of its requests lie (of a longer window: the median of its parts of 0.25 s): whoever else wants the processor's caches and its \
-         memory, guests of the same host among them, and what the JVM does beside (compiling, collecting garbage), only makes \
-         requests dearer, by a half at times, while hooks are paid in every request alike. What a set-up adds: its window's \
-         value over the (geometric) mean of those before and after, less one; of these the median. \"nothing attached, again\" is \
-         the same with nothing in between: what the noise adds. In the second table is all the time that the broker took, noise \
-         and all: the windows' sums, compared in the same way."
+        "A window's value is that below which a tenth of its requests lie (of a longer window: the median of its parts of \
+         0.25 s). Whoever else wants the processor's caches and its memory, guests of the same host among them, and what the JVM \
+         does beside (compiling, collecting garbage), only makes requests dearer, by a half at times, while hooks are paid in every \
+         request alike. What a set-up adds: its window's value over the (geometric) mean of those before and after, less one; of \
+         these the median. \"nothing attached, again\" is the same with nothing in between: what the noise adds. In the second \
+         table is all the time that the broker took, noise and all: the windows' sums, compared in the same way."
             .to_owned(),
         "The kernel's own account: windows apart, of 3 s, in which the kernel measures how long programs run (BPF_ENABLE_STATS), \
          its two clock readings for each run and the runs for other processes' calls included: an upper limit of what the programs \
-         take from the broker."
+         take from the broker. What the kernel does to call them is not in it."
             .to_owned(),
         "Empty program: a raw tracepoint program at `sys_exit` that returns at once, the part of every hook there that no program \
          can save."

@@ -31,7 +31,7 @@ use crate::{build, command::install, stats};
 #[derive(Debug, clap::Args)]
 pub(crate) struct Options {
     /// Rounds; each has every set-up whose turn it is at every listener, most of them several times
-    #[arg(long, default_value_t = 60, value_parser = clap::value_parser!(u64).range(1..=1000))]
+    #[arg(long, default_value_t = 40, value_parser = clap::value_parser!(u64).range(1..=1000))]
     rounds: u64,
     /// Megabytes that the topic has
     #[arg(long, default_value_t = 600, value_name = "N", value_parser = clap::value_parser!(u64).range(20..=20_000))]
@@ -48,7 +48,7 @@ pub(crate) struct Options {
 
 impl Default for Options {
     fn default() -> Self {
-        Self { rounds: 60, megabytes: 600, warm_up: 60, only: Vec::new(), keep: Keep { no_save: false } }
+        Self { rounds: 40, megabytes: 600, warm_up: 60, only: Vec::new(), keep: Keep { no_save: false } }
     }
 }
 

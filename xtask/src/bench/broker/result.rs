@@ -78,20 +78,20 @@ pub(super) fn record(found: &Found) -> Record {
     }
     for setup in Setup::ALL {
         for (listener, (name, _)) in LISTENERS.iter().enumerate() {
-            let undisturbed = over(found, listener, setup, |it| it.undisturbed);
-            record.measure([USED, setup.title(), name], "s", median_of(&undisturbed));
-            let all = over(found, listener, setup, Window::per_gb);
-            record.measure([USED, setup.title(), &format!("{name}, all requests")], "s", mean_of(&all));
+            let undisturbed = over(found, listener, setup, |it| it.undisturbed * 1e3);
+            record.measure([USED, setup.title(), name], "ms", median_of(&undisturbed));
+            let all = over(found, listener, setup, |it| it.per_gb() * 1e3);
+            record.measure([USED, setup.title(), &format!("{name}, all requests")], "ms", mean_of(&all));
         }
     }
     for setup in Setup::ALL {
         for (listener, (name, _)) in LISTENERS.iter().enumerate() {
             // A cost, as everything is that is compared with the last time.
-            let time = over(found, listener, setup, |it| it.seconds / it.gigabytes);
-            record.measure([BESIDE, setup.title(), &format!("{name}: a GB takes")], "s", mean_of(&time));
-            let tool: Vec<f64> = visits(found, listener, setup).map(|it| it.tool / it.with.gigabytes).collect();
+            let time = over(found, listener, setup, |it| it.seconds * 1e3 / it.gigabytes);
+            record.measure([BESIDE, setup.title(), &format!("{name}: a GB takes")], "ms", mean_of(&time));
+            let tool: Vec<f64> = visits(found, listener, setup).map(|it| it.tool * 1e3 / it.with.gigabytes).collect();
             if !setup.is_baseline() {
-                record.measure([BESIDE, setup.title(), &format!("{name}: the tool itself")], "s/GB", mean_of(&tool));
+                record.measure([BESIDE, setup.title(), &format!("{name}: the tool itself")], "ms/GB", mean_of(&tool));
             }
             #[allow(clippy::cast_precision_loss)] // some thousands
             let windows = time.len() as f64;

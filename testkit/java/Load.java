@@ -1,7 +1,4 @@
-import java.io.BufferedReader;
 import java.io.FileReader;
-import java.io.IOException;
-import java.io.InputStreamReader;
 import java.time.Duration;
 import java.util.ArrayList;
 import java.util.HashMap;
@@ -32,11 +29,7 @@ import org.apache.kafka.common.serialization.ByteArraySerializer;
  * Load produce config=FILE topic=T bytes=N record=R batch=B linger=MS
  * Load consume config=FILE topic=T
  * Load jump    config=FILE topic=T jumps=N
- * Load follow  config=FILE topic=T
  * </pre>
- *
- * The last one says "ready", then reads the whole topic once for each line of its standard input, always through the same
- * connections: what a benchmark needs.
  *
  * The file holds what every Kafka client needs: bootstrap.servers and the security settings.
  */
@@ -58,9 +51,8 @@ public final class Load {
         switch (args[0]) {
             case "create" -> create(config, topic, given);
             case "produce" -> produce(config, topic, given);
-            case "consume" -> consume(config, topic, false);
+            case "consume" -> consume(config, topic);
             case "jump" -> jump(config, topic, Integer.parseInt(given.get("jumps")));
-            case "follow" -> consume(config, topic, true);
             default -> throw new IllegalArgumentException("unknown job " + args[0]);
         }
     }
@@ -123,16 +115,12 @@ public final class Load {
         }
     }
 
-    private static void consume(Properties config, String topic, boolean byOrder) throws IOException {
+    private static void consume(Properties config, String topic) {
         config.put("enable.auto.commit", "false");
         config.put("max.partition.fetch.bytes", "8388608");
         config.put("fetch.max.bytes", "52428800");
         config.put("max.poll.records", "20000");
         config.put("receive.buffer.bytes", "1048576");
-        if (byOrder) {
-            // The request that waits at the end of the topic is soon over, and the next reading can begin.
-            config.put("fetch.max.wait.ms", "10");
-        }
         long start = System.nanoTime();
         try (KafkaConsumer<byte[], byte[]> consumer =
                 new KafkaConsumer<>(config, new ByteArrayDeserializer(), new ByteArrayDeserializer())) {
@@ -143,18 +131,6 @@ public final class Load {
             consumer.assign(partitions);
             Metric incoming = total(consumer.metrics(), "incoming-byte-total");
             Metric outgoing = total(consumer.metrics(), "outgoing-byte-total");
-            if (byOrder) {
-                BufferedReader orders = new BufferedReader(new InputStreamReader(System.in));
-                System.out.println("ready");
-                while (orders.readLine() != null) {
-                    long before = System.nanoTime();
-                    long in = value(incoming);
-                    long out = value(outgoing);
-                    long[] read = readAll(consumer, partitions);
-                    print(read[0], read[1], value(incoming) - in, value(outgoing) - out, before, System.nanoTime());
-                }
-                return;
-            }
             long[] read = readAll(consumer, partitions);
             long end = System.nanoTime();
             // Closing ends the fetch sessions: requests and answers that count too.

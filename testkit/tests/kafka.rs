@@ -84,11 +84,6 @@ fn a_folder_is_started_again_with_its_data() {
     let again = Broker::start(&kafka, &options).unwrap();
     let clients = Clients::new(&kafka, &again);
     assert_eq!(clients.consume("kept", "PLAINTEXT").unwrap().bytes, 1_000_000);
-    let mut reader = clients.reader("kept", "PLAINTEXT").unwrap();
-    for reading in [reader.read().unwrap(), reader.read().unwrap()] {
-        assert_eq!((reading.records, reading.bytes), (100, 1_000_000));
-        assert!(reading.incoming_bytes >= 1_000_000, "{reading:?}");
-    }
 }
 
 #[test]

@@ -1,14 +1,10 @@
 //! Clients of a broker: each job is one small JVM that says exactly what it moved.
 
-use std::fs::File;
-use std::io::{BufRead as _, BufReader, Write as _};
-use std::path::PathBuf;
-use std::process::{ChildStdin, ChildStdout, Command, Stdio};
+use std::process::Command;
 
 use serde::Deserialize;
 
 use super::{Broker, Kafka, KafkaError, run};
-use crate::process::Guarded;
 
 /// What to produce.
 #[derive(Clone, Debug)]
@@ -127,25 +123,6 @@ impl<'a> Clients<'a> {
         self.job("jump", topic, listener, [("jumps".to_owned(), jumps.to_string())])
     }
 
-    /// A consumer that stays: it reads the topic as often as it is told, always through the same connections.
-    ///
-    /// # Errors
-    /// What the client said.
-    pub fn reader(&self, topic: &str, listener: &str) -> Result<Reader, KafkaError> {
-        let what = format!("the client that reads topic {topic} again and again through {listener}");
-        let log = self.broker.dir().join(format!("reader-{listener}.log"));
-        let mut command = self.command("follow", topic, listener)?;
-        let unable = || KafkaError::io(what.clone());
-        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(File::create(&log).map_err(unable())?);
-        let mut process = Guarded::spawn(command).map_err(unable())?;
-        let child = process.child();
-        let (Some(orders), Some(answers)) = (child.stdin.take(), child.stdout.take()) else {
-            return Err(KafkaError::Answer { what, answer: "it has no pipes".to_owned() });
-        };
-        let mut reader = Reader { process, orders, answers: BufReader::new(answers), what, log };
-        reader.answer().map(|_ready| reader)
-    }
-
     fn job(
         &self,
         job: &str,
@@ -170,42 +147,5 @@ impl<'a> Clients<'a> {
         command.arg("-cp").arg(format!("{}:{}", self.kafka.load_classes.display(), self.kafka.class_path));
         command.args(["Load", job]).arg(format!("config={}", config.display())).arg(format!("topic={topic}"));
         Ok(command)
-    }
-}
-
-/// A consumer that waits for orders. It ends when this is dropped.
-#[derive(Debug)]
-pub struct Reader {
-    process: Guarded,
-    orders: ChildStdin,
-    answers: BufReader<ChildStdout>,
-    what: String,
-    log: PathBuf,
-}
-
-impl Reader {
-    /// Its PID.
-    #[must_use]
-    pub fn pid(&self) -> u32 {
-        self.process.id()
-    }
-
-    /// Reads every partition from its beginning to its end; tells what this reading alone moved.
-    ///
-    /// # Errors
-    /// What the client said.
-    pub fn read(&mut self) -> Result<Moved, KafkaError> {
-        writeln!(self.orders).map_err(KafkaError::io(self.what.clone()))?;
-        let answer = self.answer()?;
-        serde_json::from_str(&answer).map_err(|_| KafkaError::Answer { what: self.what.clone(), answer })
-    }
-
-    fn answer(&mut self) -> Result<String, KafkaError> {
-        let mut line = String::new();
-        if self.answers.read_line(&mut line).map_err(KafkaError::io(self.what.clone()))? == 0 {
-            let (what, tail) = (self.what.clone(), run::tail_of(&self.log));
-            return Err(KafkaError::Failed { what, status: "it ended early".to_owned(), tail });
-        }
-        Ok(line)
     }
 }

@@ -27,7 +27,7 @@ use std::io;
 use std::path::PathBuf;
 
 pub use broker::Broker;
-pub use clients::{Clients, Moved, Produce, Reader};
+pub use clients::{Clients, Moved, Produce};
 pub use config::{BrokerOptions, Listener};
 pub use fetcher::Fetcher;
 pub use install::{KAFKA_VERSION, KAFKA_VERSION_THAT_CONVERTS, Kafka};

@@ -24,10 +24,11 @@ pub(super) fn method(found: &Found) -> Vec<String> {
             .to_owned(),
         "A window's value is that below which a tenth of its requests lie (of a longer window: the median of its parts of \
          0.25 s). Whoever else wants the processor's caches and its memory, guests of the same host among them, and what the JVM \
-         does beside (compiling, collecting garbage), only makes requests dearer, by a half at times, while hooks are paid in every \
-         request alike. What a set-up adds: its window's value over the (geometric) mean of those before and after, less one; of \
-         these the median. \"nothing attached, again\" is the same with nothing in between: what the noise adds. In the second \
-         table is all the time that the broker took, noise and all: the windows' sums, compared in the same way."
+         does beside (compiling, collecting garbage), only makes requests dearer, by a half at times, while hooks are paid in \
+         every request alike. What a set-up adds: its window's value over that of the window before, and over that of the window \
+         after, less one; of all these the median, turns drawn whole for the interval. \"nothing attached, again\" is the same with nothing in \
+         between: what the noise adds. In the second table is all the time that the broker took, noise and all: the sum of the \
+         windows' values over that of the means of those beside them."
             .to_owned(),
         "The kernel's own account: windows apart, of 3 s, in which the kernel measures how long programs run (BPF_ENABLE_STATS), \
          its two clock readings for each run and the runs for other processes' calls included: an upper limit of what the programs \

@@ -8,7 +8,7 @@ use crate::{
         plot,
         record::{Measure, Record, exactly},
     },
-    stats::{Estimate, mean, mean_of, median_of, paired_ratio},
+    stats::{Estimate, bootstrap, mean, mean_of, median, median_of, paired_ratio},
 };
 
 const NAME: &str = "broker";
@@ -45,9 +45,8 @@ fn percent(ratio: Estimate) -> Estimate {
 
 /// What a set-up adds, in percent, where nobody disturbs.
 fn added(found: &Found, listener: usize, setup: Setup) -> Option<Estimate> {
-    let logs: Vec<f64> =
-        visits(found, listener, setup).filter_map(|visit| visit.log_ratio(|it| it.undisturbed)).collect();
-    let median = median_of(&logs)?;
+    let logs: Vec<[f64; 2]> = visits(found, listener, setup).filter_map(Visit::log_ratios).collect();
+    let median = bootstrap(&logs, |logs| median(logs.as_flattened()))?;
     Some(percent(Estimate { value: median.value.exp(), low: median.low.exp(), high: median.high.exp() }))
 }
 

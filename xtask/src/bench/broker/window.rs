@@ -63,11 +63,13 @@ pub(super) struct Visit {
 }
 
 impl Visit {
-    /// The logarithm of how many times as much the set-up's window has of something as those beside it: what drifts evenly from
-    /// the one to the other cancels out. `None` where one of them has nothing.
-    pub(super) fn log_ratio(&self, value: impl Fn(&Window) -> f64) -> Option<f64> {
-        let log = value(&self.with).ln() - f64::midpoint(value(&self.before).ln(), value(&self.after).ln());
-        log.is_finite().then_some(log)
+    /// The logarithms of how many times as much the set-up's window has, undisturbed, as the one before and the one after. Both
+    /// apart: where what disturbs is rare and large, as here, the median of differences to a mean of two lies below nothing even
+    /// where nothing differs. What drifts evenly is in the one as in the other, with its sign turned. `None` where one of them
+    /// has nothing.
+    pub(super) fn log_ratios(&self) -> Option<[f64; 2]> {
+        let logs = [&self.before, &self.after].map(|it| (self.with.undisturbed / it.undisturbed).ln());
+        logs.iter().all(|it| it.is_finite()).then_some(logs)
     }
 }
 
@@ -110,11 +112,11 @@ mod tests {
     }
 
     #[test]
-    fn a_drift_is_in_neither() {
+    fn a_drift_is_in_both_with_its_sign_turned() {
         let window = |undisturbed| Window { undisturbed, ..Window::default() };
         let visit = Visit { before: window(1.0), with: window(2.2), after: window(4.0), tool: 0.0 };
-        let log = visit.log_ratio(|it| it.undisturbed).unwrap();
-        assert!((log.exp() - 1.1).abs() < 1e-9);
-        assert_eq!(visit.log_ratio(|it| it.gigabytes), None);
+        let logs = visit.log_ratios().unwrap();
+        assert!((stats::median(&logs).unwrap().exp() - 1.1).abs() < 1e-9);
+        assert_eq!(Visit { after: window(0.0), ..visit }.log_ratios(), None);
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! | map | type | index or key | value | full? |
 //! |---|---|---|---|---|
-//! | `TARGETS` | array | bucket | [`Target`](crate::Target) | the agent refuses a 65th |
+//! | [`TARGETS_SECTION`](crate::TARGETS_SECTION) | one value | bucket | [`Target`](crate::Target)s | the agent refuses a 65th |
 //! | `LISTENERS` | array | [`listener_index`] | a byte a port: 1 for a listener's | cannot |
 //! | `TRANSFER_KEYS` | hash | [`TransferKey`] | index into `TRANSFERS` | `TRANSFERS_OTHER` |
 //! | `TRANSFERS` | per-CPU array | that index | [`TransferValue`] | goes with the keys |
@@ -21,7 +21,8 @@
 //! | `CLIENTS_OTHER` | hash | the same without an address | the same | after [`CLIENT_LISTENERS`](crate::CLIENT_LISTENERS): in the listener's sums alone |
 //! | `COUNTERS` | per-CPU array | [`counter_index`] | one [`Counter`] | cannot |
 //! | `FREE_TRANSFERS`, `FREE_FILES` | queue | | indices that were given back | holds them all |
-//! | `STATE` | array | [`STATE_EPOCH`] and its like | a word | cannot |
+//! | `STATE` | array | [`STATE_NEXT_FILE`] and its like | a word | cannot |
+//! | [`EPOCH_SECTION`] | one value | | grows when keys were removed: what is remembered from before is void | cannot |
 //!
 //! Keys and counts lie apart, so that the program can remember where the counts of a key are (`HINTS`, and each CPU's
 //! `RECENT_TRANSFERS`) and add to them without a second look into a hash table.
@@ -29,7 +30,10 @@
 // Every number cast here counts variants or ports: far below 2^32, and the kernel side has no `try_into` to spare.
 #![allow(clippy::cast_possible_truncation)]
 
-use crate::syscall::{SYSCALLS, Syscall};
+use crate::{
+    order::{Direction, FOLLOWS, Follows, Runs},
+    syscall::{SYSCALLS, Syscall},
+};
 
 /// Where bytes come from or go to.
 #[repr(u8)]
@@ -196,7 +200,7 @@ pub struct FileKey {
     pub port: u32,
 }
 
-/// In which way a file's bytes moved: index into [`FileCounts`].
+/// In which way a file's bytes moved: see [`tally_index`]. The first [`MOVING_PATHS`] move the file's own bytes.
 #[repr(u8)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FilePath {
@@ -213,17 +217,58 @@ pub enum FilePath {
     SentCopied,
 }
 
-/// How many [`FilePath`]s there are.
-pub const FILE_PATHS: usize = 5;
+/// How many [`FilePath`]s move bytes out of a file or into it: the first ones.
+pub const MOVING_PATHS: usize = 3;
+/// Tallies of one [`FileKey`].
+pub const TALLIES: usize = MOVING_PATHS * FOLLOWS + 2;
 
-/// Counts of one [`FileKey`], indexed by [`FilePath`].
+/// Index into [`FileCounts::tallies`]. How a call follows the one before is only told of those that move a file's own bytes.
+#[must_use]
+#[inline(always)]
+pub const fn tally_index(path: FilePath, follows: Follows) -> usize {
+    let path = path as usize;
+    if path < MOVING_PATHS { path * FOLLOWS + follows as usize } else { MOVING_PATHS * (FOLLOWS - 1) + path }
+}
+
+/// Counts of one [`FileKey`].
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct FileCounts {
     /// Whose counts these are: a CPU that believes so by [`hint`] looks here. Zero where they are nobody's.
     pub key: FileKey,
-    /// Calls and bytes side by side, so that both are in one cache line.
-    pub paths: [Tally; FILE_PATHS],
+    /// By [`tally_index`]: a call is in one of them. Calls and bytes lie side by side, so that both are in one cache line.
+    pub tallies: [Tally; TALLIES],
+}
+
+impl FileCounts {
+    /// What moved in one way, however its calls followed each other.
+    #[must_use]
+    pub fn of(&self, path: FilePath) -> Tally {
+        let follows: &[Follows] = if (path as usize) < MOVING_PATHS { &Follows::ALL } else { &[Follows::Unknown] };
+        self.sum(&[path], follows)
+    }
+
+    /// How the calls of one direction followed each other.
+    #[must_use]
+    pub fn runs(&self, direction: Direction) -> Runs {
+        let paths: &[FilePath] = match direction {
+            Direction::Read => &[FilePath::ZeroCopyRead, FilePath::CopiedRead],
+            Direction::Written => &[FilePath::Written],
+        };
+        Runs { sequential: self.sum(paths, &[Follows::Sequential]), random: self.sum(paths, &[Follows::Random]) }
+    }
+
+    fn sum(&self, paths: &[FilePath], follows: &[Follows]) -> Tally {
+        let mut sum = Tally::default();
+        for path in paths {
+            for follows in follows {
+                let tally = self.tallies[tally_index(*path, *follows)];
+                sum.calls += tally.calls;
+                sum.bytes += tally.bytes;
+            }
+        }
+        sum
+    }
 }
 
 /// Entries of `HINTS`: as many as `zctrace serve` takes files, and twice those of the one-shot, so that few share one.
@@ -339,10 +384,10 @@ pub const fn counter_index(target: u32, counter: Counter) -> u32 {
 pub const STATE_NEXT_TRANSFER: u32 = 0;
 /// Word of `STATE`: the next index into `FILE_COUNTS` that was never used.
 pub const STATE_NEXT_FILE: u32 = 1;
-/// Word of `STATE`: grows when keys were removed, so that what the CPUs remember from before is void. Never 0.
-pub const STATE_EPOCH: u32 = 2;
+/// The map of the epoch, a word.
+pub const EPOCH_SECTION: &str = ".data.epoch";
 /// Words of `STATE`.
-pub const STATE_WORDS: u32 = 3;
+pub const STATE_WORDS: u32 = 2;
 
 /// Ports in one value of `LISTENERS`, a byte each: 1 for a listener's. Bytes, not bits, since a byte is stored in one go.
 pub const PORTS_PER_WORD: usize = 64;
@@ -402,3 +447,41 @@ const _: () = assert!(size_of::<TransferKey>() == 12);
 const _: () = assert!(size_of::<FileKey>() == 24);
 const _: () = assert!(HINTS == 1 << 16);
 const _: () = assert!(Syscall::ALL.len() < 0x3f);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PATHS: [FilePath; 5] =
+        [FilePath::ZeroCopyRead, FilePath::CopiedRead, FilePath::Written, FilePath::Carried, FilePath::SentCopied];
+
+    /// Ways to move bytes, each with how a call may follow the one before.
+    fn kinds() -> impl Iterator<Item = (FilePath, Follows)> {
+        let told =
+            |path: FilePath| if (path as usize) < MOVING_PATHS { &Follows::ALL[..] } else { &[Follows::Unknown] };
+        PATHS.into_iter().flat_map(move |path| told(path).iter().map(move |follows| (path, *follows)))
+    }
+
+    #[test]
+    fn every_kind_of_call_has_a_tally_of_its_own_and_no_tally_is_left_over() {
+        let mut uses = [0; TALLIES];
+        kinds().for_each(|(path, follows)| uses[tally_index(path, follows)] += 1);
+        assert_eq!(uses, [1; TALLIES]);
+    }
+
+    #[test]
+    fn a_call_counts_once_by_its_path_and_once_by_how_it_follows() {
+        let mut counts = FileCounts::default();
+        for (power, (path, follows)) in kinds().enumerate() {
+            counts.tallies[tally_index(path, follows)] = Tally { calls: 1 << power, bytes: 10 << power };
+        }
+        let calls: u64 = PATHS.into_iter().map(|path| counts.of(path).calls).sum();
+        assert_eq!(calls, (1 << TALLIES) - 1);
+        assert_eq!(counts.of(FilePath::CopiedRead), Tally { calls: 0b111_000, bytes: 10 * 0b111_000 });
+        assert_eq!(counts.of(FilePath::SentCopied).calls, 1 << (TALLIES - 1));
+        let (read, written) = (counts.runs(Direction::Read), counts.runs(Direction::Written));
+        assert_eq!(read.sequential, Tally { calls: 0b010_010, bytes: 10 * 0b010_010 });
+        assert_eq!(read.random.calls, 0b100_100);
+        assert_eq!((written.sequential.calls, written.random.calls), (1 << 7, 1 << 8));
+    }
+}

@@ -1,5 +1,30 @@
 //! What the running kernel and the leg in use allow: set by the agent before load, so that the verifier drops what is
-//! not used.
+//! not used. And how it is set.
+
+/// A table of numbers that the agent writes into the program's instructions before load: `r = PLACEHOLDER` becomes `r = number`.
+/// Of `u32`s alone, each below 2^31.
+///
+/// In `.rodata` the verifier would know them as well, but the processor would load each: there are forty on the way of a read.
+pub trait Constants {
+    /// The first one's placeholder; that of the others is as many bytes behind as they are in the table.
+    const BASE: u32;
+}
+
+impl Constants for Features {
+    const BASE: u32 = 0x5a44_0000;
+}
+impl Constants for crate::Offsets {
+    const BASE: u32 = 0x5a44_1000;
+}
+impl Constants for crate::FillOffsets {
+    const BASE: u32 = 0x5a44_2000;
+}
+impl Constants for crate::ClientOffsets {
+    const BASE: u32 = 0x5a44_3000;
+}
+impl Constants for crate::OrderOffsets {
+    const BASE: u32 = 0x5a44_4000;
+}
 
 /// Each is 0 or 1.
 #[repr(C)]

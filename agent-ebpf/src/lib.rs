@@ -18,7 +18,7 @@ pub mod thread;
 
 pub use account::*;
 pub use clients::*;
-pub use features::Features;
+pub use features::{Constants, Features};
 pub use fills::*;
 pub use latency::*;
 pub use offsets::Offsets;

@@ -2,7 +2,7 @@
 
 /// Byte offsets of kernel structure members, and a few facts of the architecture.
 ///
-/// Read-only to the program, so the verifier folds every one into a constant. None is ever compiled in.
+/// They stand in the program's instructions, see [`Constants`](crate::Constants). None is ever compiled in.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[allow(missing_docs)] // `structure_member`, as the kernel's headers spell them

@@ -3,19 +3,19 @@
 //!
 //! | map | type | index or key | value | full? |
 //! |---|---|---|---|---|
-//! | `ORDERS` | array | that of `FILE_COUNTS` | [`FileOrder`] | goes with the files |
-//! | `READERS` | LRU hash | [`reader_key`] | [`Reader`] | what was not used for the longest time leaves |
+//! | `READERS` | array | [`reader_set`] | [`Reader`]s | what came first leaves, and begins anew |
 //! | `SHORTS` | hash | [`ShortKey`] | [`Short`] | `SHORTS_OTHER` |
 //! | `SHORTS_OTHER` | array | [`short_index`] | [`Short`] | cannot |
 //!
-//! Without [`Features::order`](crate::Features::order) they have one entry each, and nothing uses them.
+//! How a call follows the one before is a part of where it is counted: see [`tally_index`](crate::tally_index). Without
+//! [`Features::order`](crate::Features::order) they have one entry each, and nothing uses them.
 
 // The number cast here counts variants.
 #![allow(clippy::cast_possible_truncation)]
 
 use crate::Tally;
 
-/// In which direction a file's bytes go: index into [`FileOrder`].
+/// In which direction a file's bytes go.
 #[repr(u8)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Direction {
@@ -25,23 +25,35 @@ pub enum Direction {
     Written,
 }
 
-/// How calls follow each other in a file. What is in neither of the two has nothing before it that is known.
+/// How a call follows the one before in its file.
+#[repr(u8)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Follows {
+    /// Nothing before it is known, or where it began is not, or nobody asks.
+    Unknown = 0,
+    /// It began where an earlier one of the same reader or writer had ended.
+    Sequential,
+    /// It began elsewhere.
+    Random,
+}
+
+/// How many there are.
+pub const FOLLOWS: usize = Follows::ALL.len();
+
+impl Follows {
+    /// Each, in the order of their values.
+    pub const ALL: [Self; 3] = [Self::Unknown, Self::Sequential, Self::Random];
+}
+
+/// How calls follow each other. What is in neither of the two is [`Follows::Unknown`].
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "agent", derive(serde::Serialize, serde::Deserialize))]
 pub struct Runs {
-    /// Calls that began where an earlier one of the same reader or writer had ended, and their bytes.
+    /// [`Follows::Sequential`]: calls and their bytes.
     pub sequential: Tally,
-    /// Calls that began elsewhere.
+    /// [`Follows::Random`].
     pub random: Tally,
-}
-
-/// Of one entry of the table of files, indexed by [`Direction`].
-#[repr(C)]
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct FileOrder {
-    /// Read and written.
-    pub directions: [Runs; 2],
 }
 
 /// How many places a reader's calls may go on from, where the reader is a thread: it may serve several connections in turn.
@@ -56,6 +68,8 @@ pub const NO_END: u64 = u64::MAX;
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Reader {
+    /// Its [`reader_key`]; 0: nobody's.
+    pub key: u64,
     /// Positions in the file, or [`NO_END`].
     pub ends: [u64; READER_ENDS],
 }
@@ -68,11 +82,24 @@ pub mod reader {
     pub const WRITER: u32 = u32::MAX;
 }
 
-/// Key into `READERS`: the place of a file in `FILE_COUNTS`, and who reads or writes it.
+/// The place of a file in `FILE_COUNTS`, and who reads or writes it: never 0.
 #[must_use]
 #[inline(always)]
 pub const fn reader_key(place: u32, reader: u32) -> u64 {
     place as u64 | (reader as u64) << 32
+}
+
+/// Readers that share a value of `READERS`.
+pub const READER_WAYS: usize = 2;
+/// Values of `READERS`: for ten thousand partitions that several read at once.
+pub const READER_SETS: u32 = 32768;
+
+/// Index into `READERS`, for a [`reader_key`].
+#[must_use]
+#[inline(always)]
+pub const fn reader_set(key: u64) -> u32 {
+    // As in `hint`.
+    (key.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 49) as u32
 }
 
 /// Why a `sendfile` call into a socket sent less than was asked.
@@ -160,8 +187,6 @@ pub struct OrderOffsets {
 #[cfg(feature = "agent")]
 mod pod {
     // SAFETY: all of these are `repr(C)`, without padding that could hold anything, and every bit pattern is a value.
-    unsafe impl aya::Pod for super::FileOrder {}
-    // SAFETY: as above.
     unsafe impl aya::Pod for super::ShortKey {}
     // SAFETY: as above.
     unsafe impl aya::Pod for super::Short {}
@@ -170,3 +195,4 @@ mod pod {
 }
 
 const _: () = assert!(size_of::<ShortKey>() == 8);
+const _: () = assert!(READER_SETS == 1 << (64 - 49));

@@ -7,6 +7,9 @@ pub const MAX_TARGETS: u32 = 64;
 /// [`TARGET_PROBES`] in all, ending at an empty one. Most processes of a host hit an empty bucket at once.
 pub const TARGET_BUCKETS: u32 = 4096;
 
+/// The map of all buckets: one value.
+pub const TARGETS_SECTION: &str = ".bss.targets";
+
 /// [`Target::tgid`] of a bucket that was in use: the search goes on behind it. No thread group has this id.
 pub const TARGET_REMOVED: u32 = u32::MAX;
 

@@ -2,8 +2,8 @@
 //! that cannot be.
 
 use agent_ebpf::{
-    Counter, ENDS, FileCounts, FileKey, FilePath, RESULT_RESTARTED, SIZE_BUCKETS, Tally, TransferKey, call_index,
-    ends_index, log2,
+    Counter, ENDS, FileCounts, FileKey, FilePath, Follows, RESULT_RESTARTED, SIZE_BUCKETS, TALLIES, Tally, TransferKey,
+    call_index, ends_index, log2, tally_index,
 };
 
 use super::{
@@ -71,29 +71,37 @@ fn size_bucket(bytes: u64) -> usize {
 /// Counts bytes of a file, which is open as `descriptor`, or known already where that is none, and returns the place where.
 #[inline(always)]
 pub(crate) fn file(key: &FileKey, descriptor: u32, tid: u32, path: FilePath, calls: u64, bytes: u64) -> u32 {
-    if let Some((index, counts)) = file_place(key, descriptor, tid) {
-        let tally = tally_of(counts, path);
-        // SAFETY: fields of a map's value.
+    let Some((place, counts)) = file_place(key, descriptor, tid) else {
+        file_other(key.target, path, calls, bytes);
+        return NOWHERE;
+    };
+    add_tally(counts, tally_index(path, Follows::Unknown), calls, bytes);
+    place
+}
+
+/// Adds to one of the tallies of a file, by [`tally_index`].
+#[inline(always)]
+pub(crate) fn add_tally(counts: *mut FileCounts, index: usize, calls: u64, bytes: u64) {
+    if index < TALLIES {
+        // SAFETY: the index is below the length; fields of a map's value.
         unsafe {
+            let tally = (&raw mut (*counts).tallies).cast::<Tally>().add(index);
             add_shared(&raw mut (*tally).calls, calls);
             add_shared(&raw mut (*tally).bytes, bytes);
         }
-        return index;
     }
-    count(key.target, Counter::FilesFull, 1);
-    if let Some(other) = FILES_OTHER.get_ptr_mut(key.target) {
-        let tally = tally_of(other, path);
+}
+
+/// Counts bytes of a file that found no place.
+#[inline(always)]
+pub(crate) fn file_other(target: u32, path: FilePath, calls: u64, bytes: u64) {
+    count(target, Counter::FilesFull, 1);
+    if let Some(other) = FILES_OTHER.get_ptr_mut(target) {
         // SAFETY: as above.
         unsafe {
+            let tally = (&raw mut (*other).tallies).cast::<Tally>().add(tally_index(path, Follows::Unknown));
             add(&raw mut (*tally).calls, calls);
             add(&raw mut (*tally).bytes, bytes);
         }
     }
-    NOWHERE
-}
-
-#[inline(always)]
-fn tally_of(counts: *mut FileCounts, path: FilePath) -> *mut Tally {
-    // SAFETY: the path is below the length.
-    unsafe { (&raw mut (*counts).paths).cast::<Tally>().add(path as usize) }
 }

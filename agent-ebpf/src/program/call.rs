@@ -50,19 +50,19 @@ impl Call {
         let native = |offset| unsafe { load::<u64>(regs, offset) };
         if !self.compat {
             self.arguments = [
-                native(offset!(pt_regs_args[0])),
-                native(offset!(pt_regs_args[1])),
-                native(offset!(pt_regs_args[2])),
-                native(offset!(pt_regs_args[3])),
+                native(offset!(pt_regs_args, 0)),
+                native(offset!(pt_regs_args, 1)),
+                native(offset!(pt_regs_args, 2)),
+                native(offset!(pt_regs_args, 3)),
             ];
             return;
         }
         let compat = |offset| native(offset) & 0xffff_ffff;
         self.arguments = [
-            compat(offset!(pt_regs_compat_args[0])),
-            compat(offset!(pt_regs_compat_args[1])),
-            compat(offset!(pt_regs_compat_args[2])),
-            compat(offset!(pt_regs_compat_args[3])),
+            compat(offset!(pt_regs_compat_args, 0)),
+            compat(offset!(pt_regs_compat_args, 1)),
+            compat(offset!(pt_regs_compat_args, 2)),
+            compat(offset!(pt_regs_compat_args, 3)),
         ];
         if self.code == CONTROL_SOCKETCALL {
             self.decode_socketcall();

@@ -1,12 +1,11 @@
 //! What clients send and are sent, by remote address.
 
-use agent_ebpf::{CLIENT_PATHS, ClientBytes, ClientKey, ClientOffsets};
+use agent_ebpf::{CLIENT_PATHS, ClientBytes, ClientKey};
 use aya_ebpf::{macros::map, maps::HashMap};
-use core::mem::MaybeUninit;
 
 use super::{
     counter::{add_shared, entry},
-    globals::{offset, read_member},
+    globals::{constant, offset},
     object::{AF_INET, AF_INET6, file_of, socket_of},
     read::far,
     task::current_task,
@@ -18,13 +17,11 @@ pub(crate) static CLIENTS: HashMap<ClientKey, ClientBytes> = HashMap::with_max_e
 #[map]
 pub(crate) static CLIENTS_OTHER: HashMap<ClientKey, ClientBytes> = HashMap::with_max_entries(1, 0);
 
-#[unsafe(no_mangle)]
-pub(crate) static CLIENT_OFFSETS: MaybeUninit<ClientOffsets> = MaybeUninit::zeroed();
-
-/// Reads one member of [`CLIENT_OFFSETS`].
-#[inline(always)]
-fn at(member: impl FnOnce(&'static ClientOffsets) -> &'static u32) -> usize {
-    read_member(&CLIENT_OFFSETS, member) as usize
+/// The offset of this name.
+macro_rules! at {
+    ($member:ident) => {
+        constant!(ClientOffsets, $member) as usize
+    };
 }
 
 /// Counts bytes of a connection that is open as `descriptor` and was accepted on `port`, by [`agent_ebpf::ClientPath`]. A
@@ -59,9 +56,9 @@ fn remote(descriptor: u32) -> Option<[u8; 16]> {
     let (_, sock) = socket_of(file_of(current_task(), descriptor)?)?;
     let family = far::<u16>(sock, offset!(sock_family))?;
     let words = if family == AF_INET {
-        [0, 0, 0xffff_u32.to_be(), far::<u32>(sock, at(|offsets| &offsets.ipv4))?]
-    } else if family == AF_INET6 && at(|offsets| &offsets.ipv6) != 0 {
-        let first = at(|offsets| &offsets.ipv6);
+        [0, 0, 0xffff_u32.to_be(), far::<u32>(sock, at!(ipv4))?]
+    } else if family == AF_INET6 && at!(ipv6) != 0 {
+        let first = at!(ipv6);
         [
             far::<u32>(sock, first)?,
             far::<u32>(sock, first + 4)?,

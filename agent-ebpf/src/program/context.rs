@@ -21,7 +21,7 @@ pub(crate) fn result(context: *const u8) -> i64 {
             value
         }};
     }
-    if !has(|features| &features.return_probe) {
+    if !has!(return_probe) {
         at!("16")
     } else if offset!(pt_regs_result) == 0 {
         at!("0")
@@ -33,7 +33,7 @@ pub(crate) fn result(context: *const u8) -> i64 {
 /// The number of the call that begins, in the record of a tracepoint at 8; `None`: it is among the saved registers.
 #[inline(always)]
 pub(crate) fn number(context: *const u8) -> Option<u32> {
-    if has(|features| &features.return_probe) {
+    if has!(return_probe) {
         return None;
     }
     let number: u64;

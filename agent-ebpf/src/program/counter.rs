@@ -34,7 +34,7 @@ pub(crate) fn entry<K, V>(map: &HashMap<K, V>, key: &K, fresh: V) -> Option<*mut
 /// Adds to a word of this CPU's value.
 #[inline(always)]
 pub(crate) fn add(to: *mut u64, amount: u64) {
-    if has(|features| &features.exclusive) {
+    if has!(exclusive) {
         // SAFETY: an aligned word of a map's value, which nobody else writes to meanwhile.
         unsafe { *to += amount };
     } else {

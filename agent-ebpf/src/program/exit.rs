@@ -7,13 +7,13 @@ use super::{
     globals::has,
     messages,
     object::{Object, is_writable},
-    order::{self, Plan},
+    order::{self, Began, Plan},
     read::forget,
     refused,
     target::{is_same, target},
     task::{running, running_task, thread_ids},
     thread::Memory,
-    transfer::{self, Ends},
+    transfer::Moved,
 };
 use agent_ebpf::{
     Class, Counter, FLAG_MSG_ZEROCOPY, Syscall,
@@ -29,7 +29,7 @@ pub(crate) fn on_exit(ret: i64, regs: impl FnOnce() -> *const u8) {
     let Some((tgid, task)) = running() else { return };
     let Some(target) = target(tgid) else { return };
     let slot = target.slot as u32;
-    let task = if has(|features| &features.run_queue) { task } else { running_task() };
+    let task = if has!(run_queue) { task } else { running_task() };
     let regs = regs();
     let mut call = Call::decode(task, regs);
     if call.x32 {
@@ -56,7 +56,7 @@ pub(crate) fn on_exit(ret: i64, regs: impl FnOnce() -> *const u8) {
         CONTROL_IO_URING_ENTER => count(slot, Counter::IoUringEnters, 1),
         counted => {
             if let Some(syscall) = Syscall::from_u8(counted.wrapping_sub(1)) {
-                on_counted(task, slot, thread_ids(task), &call, syscall, ret);
+                on_counted(task, slot, thread_ids(task, tgid), &call, syscall, ret);
             }
         }
     }
@@ -68,40 +68,44 @@ fn on_counted(task: *const u8, slot: u32, ids: u64, call: &Call, syscall: Syscal
     if ret <= 0 {
         account::result(slot, code, ret.unsigned_abs() as u32);
         refused::note(task, slot, call, syscall, ret);
-        if has(|features| &features.order) {
+        if has!(order) {
             order::note_nothing(slot, call, syscall, ret);
         }
         return;
     }
-    let plan = if has(|features| &features.order) { Plan::of(call, syscall, ids) } else { Plan::NONE };
-    // One descriptor, and user memory at the other end; or two.
-    let (first, second) = match syscall {
-        Syscall::Sendfile => (call.descriptor(1), call.descriptor(0)),
-        Syscall::Tee => (call.descriptor(0), call.descriptor(1)),
-        _ => (call.descriptor(0), call.descriptor(2)), // splice, copy_file_range; those with one descriptor
-    };
-    let memory = sent_from(call, syscall);
-    // The calls differ in what the verifier knows of them; from here on they are one.
-    let class = forget(syscall.class() as u64, ids);
-    let flags = forget(zerocopy_flag(call, syscall) as u64, ids) as u8;
-    let is_messages = forget(matches!(syscall, Syscall::Sendmmsg | Syscall::Recvmmsg) as u64, ids);
-    let code = forget(code as u64, ids) as u8;
-    let (first, second) = (forget(first as u64, ids) as u32, forget(second as u64, ids) as u32);
-    let memory = Memory { address: forget(memory.address, ids), is_vector: forget(memory.is_vector as u64, ids) != 0 };
-    let mut ends =
-        Ends { first: Object::of(task, slot, first), second: Object::MEMORY, to_first: false, flags, memory };
-    if class == Class::Write as u64 {
-        ends.to_first = true;
-    } else if class == Class::Vmsplice as u64 {
-        // fs/splice.c, vmsplice: a writable end takes from memory.
-        ends.to_first = is_writable(task, first);
-    } else if class == Class::InKernel as u64 {
-        ends.second = Object::of(task, slot, second);
+    // The calls differ in what the verifier knows of them; once that is forgotten they are one.
+    let (syscall_code, descriptor) = (forget(code as u64, ids) as u8, call.descriptor(0));
+    let moved = |bytes| Moved { task, target: slot, ids, syscall: syscall_code, bytes };
+    let class = syscall.class();
+    if matches!(class, Class::InKernel) {
+        let plan = if has!(order) { Plan::of(call, syscall, ids) } else { Plan::NONE };
+        let (source, sink) = match syscall {
+            Syscall::Sendfile => (call.descriptor(1), descriptor),
+            Syscall::Tee => (descriptor, call.descriptor(1)),
+            _ => (descriptor, call.descriptor(2)), // splice, copy_file_range
+        };
+        let (source, sink) = (forget(source as u64, ids) as u32, forget(sink as u64, ids) as u32);
+        let (source, sink) = (Object::of(task, slot, source), Object::of(task, slot, sink));
+        let places = moved(ret as u64).in_kernel(&source, &sink);
+        if has!(order) {
+            plan.note(slot, ids, &places, ret as u64);
+        }
+        return;
     }
-    let bytes = if is_messages != 0 { messages::bytes(slot, call, ret as u64) } else { ret as u64 };
-    let places = transfer::moved(slot, ids, code, &ends, bytes);
-    if has(|features| &features.order) {
-        plan.note(slot, ids, &places, bytes);
+    let began = if has!(order) { Began::of(call, syscall, ids) } else { Began::UNKNOWN };
+    let messages = forget(matches!(syscall, Syscall::Sendmmsg | Syscall::Recvmmsg) as u64, ids);
+    // fs/splice.c, vmsplice: a writable end takes from memory.
+    let is_sent = matches!(class, Class::Write) || matches!(class, Class::Vmsplice) && is_writable(task, descriptor);
+    let memory = sent_from(call, syscall);
+    let flags = forget(zerocopy_flag(call, syscall) as u64, ids) as u8;
+    let memory = Memory { address: forget(memory.address, ids), is_vector: forget(memory.is_vector as u64, ids) != 0 };
+    let is_sent = forget(is_sent as u64, ids) != 0;
+    let object = Object::of(task, slot, forget(descriptor as u64, ids) as u32);
+    let bytes = if messages != 0 { messages::bytes(slot, call, ret as u64) } else { ret as u64 };
+    if is_sent {
+        moved(bytes).out_of_memory(&object, flags, memory, &began);
+    } else {
+        moved(bytes).into_memory(&object, &began);
     }
 }
 

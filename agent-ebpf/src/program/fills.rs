@@ -2,8 +2,8 @@
 //! ahead. The kernel reads ahead in the thread that reads, so the call that caused it is the one under way.
 
 use agent_ebpf::{
-    Class, Endpoint, Fill, FillKey, FillOffsets, FillThread, FillWay, InodeKey, PORT_NONE, Syscall,
-    THREADS as THREAD_ENTRIES, fill_index,
+    Class, Endpoint, Fill, FillKey, FillThread, FillWay, InodeKey, PORT_NONE, Syscall, THREADS as THREAD_ENTRIES,
+    fill_index,
 };
 use aya_ebpf::{
     helpers::{
@@ -13,12 +13,11 @@ use aya_ebpf::{
     macros::map,
     maps::{Array, HashMap},
 };
-use core::mem::MaybeUninit;
 
 use super::{
     call::Call,
     counter::{add_shared, entry},
-    globals::{offset, read_member},
+    globals::{constant, offset},
     object::{Object, file_of, inode_key},
     read::{cast, far, load, user},
     target::{is_same, target},
@@ -40,13 +39,11 @@ pub(crate) static FILLS_OTHER: Array<Fill> = Array::with_max_entries(1, 0);
 #[map]
 pub(crate) static FILL_THREADS: Array<FillThread> = Array::with_max_entries(1, 0);
 
-#[unsafe(no_mangle)]
-pub(crate) static FILL_OFFSETS: MaybeUninit<FillOffsets> = MaybeUninit::zeroed();
-
-/// Reads one member of [`FILL_OFFSETS`].
-#[inline(always)]
-fn at(member: impl FnOnce(&'static FillOffsets) -> &'static u32) -> usize {
-    read_member(&FILL_OFFSETS, member) as usize
+/// The offset of this name.
+macro_rules! at {
+    ($member:ident) => {
+        constant!(FillOffsets, $member) as usize
+    };
 }
 
 /// A stretch of a file, in bytes: of a folio, or what a call asks for.
@@ -105,9 +102,9 @@ pub(crate) fn on_folio(folio: *const u8) {
 #[inline(always)]
 fn inode_of(folio: *const u8) -> Option<InodeKey> {
     // SAFETY: see `on_folio`.
-    let mapping = unsafe { load::<*const u8>(folio, at(|offsets| &offsets.folio_mapping)) };
-    let mapping = cast(mapping, at(|offsets| &offsets.id_address_space));
-    regular(far::<*const u8>(mapping, at(|offsets| &offsets.mapping_host))?)
+    let mapping = unsafe { load::<*const u8>(folio, at!(folio_mapping)) };
+    let mapping = cast(mapping, at!(id_address_space));
+    regular(far::<*const u8>(mapping, at!(mapping_host))?)
 }
 
 /// The file that the call reads.
@@ -130,17 +127,17 @@ fn regular(inode: *const u8) -> Option<InodeKey> {
 #[inline(always)]
 fn stretch_of(folio: *const u8) -> Stretch {
     // SAFETY: see `on_folio`.
-    let index = unsafe { load::<u64>(folio, at(|offsets| &offsets.folio_index)) };
+    let index = unsafe { load::<u64>(folio, at!(folio_index)) };
     let mut pages = 1;
-    if at(|offsets| &offsets.folio_nr_pages) != 0 {
+    if at!(folio_nr_pages) != 0 {
         // SAFETY: see `on_folio`.
-        let flags = unsafe { load::<u64>(folio, at(|offsets| &offsets.folio_flags)) };
-        if flags >> at(|offsets| &offsets.head_bit) & 1 != 0 {
+        let flags = unsafe { load::<u64>(folio, at!(folio_flags)) };
+        if flags >> at!(head_bit) & 1 != 0 {
             // SAFETY: see `on_folio`.
-            pages = unsafe { load::<u32>(folio, at(|offsets| &offsets.folio_nr_pages)) } as u64;
+            pages = unsafe { load::<u32>(folio, at!(folio_nr_pages)) } as u64;
         }
     }
-    let shift = at(|offsets| &offsets.page_shift);
+    let shift = at!(page_shift);
     Stretch { start: index << shift, end: (index + pages) << shift }
 }
 
@@ -166,7 +163,7 @@ fn asked(task: *const u8, call: &Call, syscall: Syscall) -> Option<Stretch> {
 /// `file.f_pos`: it moves when the call is over.
 #[inline(always)]
 fn position(task: *const u8, descriptor: u32) -> Option<u64> {
-    far::<u64>(file_of(task, descriptor)?, at(|offsets| &offsets.file_pos))
+    far::<u64>(file_of(task, descriptor)?, at!(file_pos))
 }
 
 /// The part of a folio that was asked for, in whole pages, and the rest.
@@ -174,7 +171,7 @@ fn position(task: *const u8, descriptor: u32) -> Option<u64> {
 fn split(folio: Stretch, asked: Option<Stretch>) -> Fill {
     let size = folio.end - folio.start;
     let Some(asked) = asked else { return Fill { asked: size, ahead: 0 } };
-    let page = 1u64 << at(|offsets| &offsets.page_shift);
+    let page = 1u64 << at!(page_shift);
     let (start, end) = (asked.start & !(page - 1), (asked.end + page - 1) & !(page - 1));
     let (start, end) =
         (if start > folio.start { start } else { folio.start }, if end < folio.end { end } else { folio.end });

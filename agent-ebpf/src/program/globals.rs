@@ -1,18 +1,12 @@
-//! What the agent sets before load. In `.rodata`, which is frozen, so the verifier sees constants.
+//! What the agent sets before load: numbers in the instructions themselves, and tables in `.rodata`, which is frozen. And tables
+//! that change, in sections of their own, each of which is a map of one value: found without looking it up.
 
-use core::mem::MaybeUninit;
+use core::{cell::UnsafeCell, mem::MaybeUninit};
 
-use agent_ebpf::{Features, Offsets, SyscallTable};
+use agent_ebpf::{HINTS as HINT_ENTRIES, SyscallTable, TARGET_BUCKETS, Target};
 
-/// `MaybeUninit` keeps the compiler from folding the values it sees here, which are not the ones at run time.
-#[unsafe(no_mangle)]
-pub(crate) static OFFSETS: MaybeUninit<Offsets> = MaybeUninit::zeroed();
-
-/// What this kernel and leg allow.
-#[unsafe(no_mangle)]
-pub(crate) static FEATURES: MaybeUninit<Features> = MaybeUninit::zeroed();
-
-/// Call numbers of the machine's own ABI.
+/// Call numbers of the machine's own ABI. `MaybeUninit` keeps the compiler from folding the values it sees here, which are not
+/// the ones at run time.
 #[unsafe(no_mangle)]
 pub(crate) static NATIVE_CALLS: MaybeUninit<SyscallTable> = MaybeUninit::zeroed();
 
@@ -24,6 +18,38 @@ pub(crate) static COMPAT_CALLS: MaybeUninit<SyscallTable> = MaybeUninit::zeroed(
 #[unsafe(no_mangle)]
 pub(crate) static SLOW_NS: MaybeUninit<u64> = MaybeUninit::zeroed();
 
+/// A value that others change meanwhile.
+#[repr(transparent)]
+pub(crate) struct Shared<T>(UnsafeCell<T>);
+
+// SAFETY: whoever uses it has only its address.
+unsafe impl<T> Sync for Shared<T> {}
+
+impl<T> Shared<T> {
+    /// Where it lies.
+    #[inline(always)]
+    pub(crate) const fn get(&self) -> *mut T {
+        self.0.get()
+    }
+}
+
+/// The processes that are watched: only the agent writes here.
+#[unsafe(no_mangle)]
+#[unsafe(link_section = ".bss.targets")]
+pub(crate) static TARGETS: Shared<[Target; TARGET_BUCKETS as usize]> = Shared(UnsafeCell::new([NO_TARGET; _]));
+
+const NO_TARGET: Target = Target { tgid: 0, slot: 0, counting: 0, start_boottime: 0 };
+
+/// Grows when keys were removed, so that what was remembered before is void; never 0. Only the agent writes here.
+#[unsafe(no_mangle)]
+#[unsafe(link_section = ".data.epoch")]
+pub(crate) static EPOCH: Shared<u64> = Shared(UnsafeCell::new(1));
+
+/// Where the counts of a file may be, and the epoch.
+#[unsafe(no_mangle)]
+#[unsafe(link_section = ".bss.hints")]
+pub(crate) static HINTS: Shared<[u64; HINT_ENTRIES as usize]> = Shared(UnsafeCell::new([0; _]));
+
 /// Reads one member of a table here, or of another one that the agent sets before load.
 #[inline(always)]
 pub(crate) fn read_member<T, M: Copy + 'static>(
@@ -34,16 +60,44 @@ pub(crate) fn read_member<T, M: Copy + 'static>(
     unsafe { core::ptr::read_volatile(member(table.assume_init_ref())) }
 }
 
-/// The offset of this name, as `offset!(file_inode)`.
+/// The number that the agent has written into this instruction, in place of the one that stands here.
+#[inline(always)]
+pub(crate) fn number<const PLACEHOLDER: u32>() -> u64 {
+    let number: u64;
+    // SAFETY: an instruction that sets a register.
+    unsafe { core::arch::asm!("{0} = {1}", out(reg) number, const PLACEHOLDER, options(nomem, nostack)) };
+    number
+}
+
+/// A member of a table of [`agent_ebpf::Constants`].
+macro_rules! constant {
+    ($table:ident, $member:ident, $index:literal) => {
+        $crate::program::globals::number::<
+            {
+                <agent_ebpf::$table as agent_ebpf::Constants>::BASE
+                    + core::mem::offset_of!(agent_ebpf::$table, $member) as u32
+                    + $index * 4
+            },
+        >()
+    };
+    ($table:ident, $member:ident) => {
+        $crate::program::globals::constant!($table, $member, 0)
+    };
+}
+pub(crate) use constant;
+
+/// The offset of this name, as `offset!(file_inode)`, or `offset!(pt_regs_args, 1)` for the second of several.
 macro_rules! offset {
     ($($member:tt)+) => {
-        $crate::program::globals::read_member(&$crate::program::globals::OFFSETS, |offsets| &offsets.$($member)+) as usize
+        $crate::program::globals::constant!(Offsets, $($member)+) as usize
     };
 }
 pub(crate) use offset;
 
-/// Whether a member of [`FEATURES`] is set.
-#[inline(always)]
-pub(crate) fn has(feature: impl FnOnce(&'static Features) -> &'static u32) -> bool {
-    read_member(&FEATURES, feature) != 0
+/// Whether the [feature](agent_ebpf::Features) of this name is set, as `has!(order)`.
+macro_rules! has {
+    ($feature:ident) => {
+        $crate::program::globals::constant!(Features, $feature) != 0
+    };
 }
+pub(crate) use has;

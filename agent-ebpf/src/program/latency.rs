@@ -23,12 +23,12 @@ pub(crate) fn on_enter(code: impl FnOnce(*const u8) -> u8) {
     if target.counting == 0 {
         return;
     }
-    let task = if has(|features| &features.run_queue) { task } else { running_task() };
+    let task = if has!(run_queue) { task } else { running_task() };
     let code = code(task);
     if code == NOT_COUNTED || code >= CONTROL_LISTEN && code != CONTROL_SOCKETCALL {
         return;
     }
-    let tid = thread_ids(task) as u32;
+    let tid = thread_ids(task, tgid) as u32;
     let Some(start) = STARTS.get_ptr_mut(tid % THREAD_ENTRIES) else { return };
     // SAFETY: an entry that only this thread writes to, but for another whose id falls on the same one.
     unsafe { *start = Start { tid, code: code as u32, ns: bpf_ktime_get_ns() } };

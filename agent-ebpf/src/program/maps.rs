@@ -1,10 +1,9 @@
 //! The maps. Sizes here are for one target; the agent sets them for as many as it watches before load.
 
 use agent_ebpf::{
-    COUNTERS as COUNTERS_PER_TARGET, Directory, ENDS, FileCounts, FileKey, FileLatency, FileValue,
-    HINTS as HINT_ENTRIES, InodeKey, LISTENER_WORDS, LatencyValue, PORTS_PER_WORD, RESULTS as RESULTS_PER_CALL,
-    Resolve, STATE_WORDS, Start, TARGET_BUCKETS, THREADS as THREAD_ENTRIES, Tally, Target, Thread, TransferKey,
-    TransferValue, syscall::SYSCALLS,
+    COUNTERS as COUNTERS_PER_TARGET, Directory, ENDS, FileCounts, FileKey, FileLatency, FileValue, InodeKey,
+    LISTENER_WORDS, LatencyValue, PORTS_PER_WORD, RESULTS as RESULTS_PER_CALL, Resolve, STATE_WORDS, Start,
+    THREADS as THREAD_ENTRIES, Tally, Thread, TransferKey, TransferValue, syscall::SYSCALLS,
 };
 use aya_ebpf::{
     macros::map,
@@ -13,8 +12,6 @@ use aya_ebpf::{
 
 use super::values::{RECENT_ENTRIES, RecentTransfer, SCRATCHES, Scratch};
 
-#[map]
-pub(crate) static TARGETS: Array<Target> = Array::with_max_entries(TARGET_BUCKETS, 0);
 #[map]
 pub(crate) static LISTENERS: Array<[u8; PORTS_PER_WORD]> = Array::with_max_entries(LISTENER_WORDS, 0);
 #[map]
@@ -53,10 +50,6 @@ pub(crate) static RUN_QUEUE: PerCpuArray<u64> = PerCpuArray::with_max_entries(1,
 /// What this CPU did last: see [`super::recent`].
 #[map]
 pub(crate) static RECENT_TRANSFERS: PerCpuArray<RecentTransfer> = PerCpuArray::with_max_entries(RECENT_ENTRIES, 0);
-/// Where the counts of a file may be.
-#[map]
-pub(crate) static HINTS: Array<u64> = Array::with_max_entries(HINT_ENTRIES, 0);
-
 /// Durations, where they are asked for: otherwise of one entry each, which is not used.
 #[map]
 pub(crate) static LATENCIES: Array<LatencyValue> = Array::with_max_entries(1, 0);

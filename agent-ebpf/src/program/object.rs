@@ -54,9 +54,6 @@ impl Object {
         unknown: true,
     };
 
-    /// User memory.
-    pub(crate) const MEMORY: Self = Self { kind: Endpoint::Memory as u8, unknown: false, ..Self::UNKNOWN };
-
     /// What `descriptor` of `task` is now.
     #[inline(always)]
     pub(crate) fn of(task: *const u8, target: u32, descriptor: u32) -> Self {
@@ -192,7 +189,7 @@ pub(crate) fn file_of(task: *const u8, descriptor: u32) -> Option<*const u8> {
         return None;
     }
     let element = near::<u64>(fdt, offset!(fdtable_fd))? + descriptor as u64 * 8;
-    let file = if has(|features| &features.casts) {
+    let file = if has!(casts) {
         // `struct file **fd` is a number to the verifier. Any structure that begins with a pointer reads an element.
         let element = cast(element as *const u8, offset!(id_list_head));
         cast(far::<*const u8>(element, 0)?, offset!(id_file))

@@ -1,23 +1,22 @@
 //! Where in its file a call began, beside where the last one ended; and calls of `sendfile` that sent less than was asked.
 
 use agent_ebpf::{
-    Class, Direction, Endpoint, FileOrder, NO_END, OrderOffsets, PORT_NONE, READ_AGAIN, READER_ENDS, Reader, Runs,
-    Short, ShortKey, ShortReason, Syscall,
+    Endpoint, FOLLOWS, FilePath, Follows, NO_END, PORT_NONE, READ_AGAIN, READER_ENDS, READER_WAYS, Reader, Short,
+    ShortKey, ShortReason, Syscall,
     reader::{CONNECTION, WRITER},
-    reader_key, short_index,
+    reader_key, reader_set, short_index,
 };
 use aya_ebpf::{
-    bindings::BPF_NOEXIST,
     macros::map,
-    maps::{Array, HashMap, LruHashMap},
+    maps::{Array, HashMap},
 };
-use core::mem::MaybeUninit;
 
 use super::{
-    account::NOWHERE,
+    account::{NOWHERE, add_tally},
     call::Call,
     counter::{add_shared, entry},
-    globals::{has, offset, read_member},
+    globals::{constant, has, offset},
+    maps::FILE_COUNTS,
     object::{Object, file_of},
     read::{far, forget, user},
     task::current_task,
@@ -25,21 +24,17 @@ use super::{
 };
 
 #[map]
-pub(crate) static ORDERS: Array<FileOrder> = Array::with_max_entries(1, 0);
-#[map]
-pub(crate) static READERS: LruHashMap<u64, Reader> = LruHashMap::with_max_entries(1, 0);
+pub(crate) static READERS: Array<[Reader; READER_WAYS]> = Array::with_max_entries(1, 0);
 #[map]
 pub(crate) static SHORTS: HashMap<ShortKey, Short> = HashMap::with_max_entries(1, 0);
 #[map]
 pub(crate) static SHORTS_OTHER: Array<Short> = Array::with_max_entries(1, 0);
 
-#[unsafe(no_mangle)]
-pub(crate) static ORDER_OFFSETS: MaybeUninit<OrderOffsets> = MaybeUninit::zeroed();
-
-/// Reads one member of [`ORDER_OFFSETS`].
-#[inline(always)]
-fn at(member: impl FnOnce(&'static OrderOffsets) -> &'static u32) -> usize {
-    read_member(&ORDER_OFFSETS, member) as usize
+/// The offset of this name.
+macro_rules! at {
+    ($member:ident) => {
+        constant!(OrderOffsets, $member) as usize
+    };
 }
 
 // include/uapi/asm-generic/errno-base.h
@@ -64,10 +59,10 @@ enum Position {
     Unknown,
 }
 
-/// What of a call's arguments tells its order. Made before what the call moved is counted: what is found out of a call here, the
+/// What of the arguments of a call inside the kernel tells its order. Made before what the call moved is counted: what is found out of a call here, the
 /// verifier need not tell apart there.
 pub(crate) struct Plan {
-    /// Of the first end: its descriptor, direction and [`Position`], and what goes with that.
+    /// Of the first end: its descriptor and [`Position`], and what goes with that.
     first: (u64, u64),
     /// The same of the second one.
     second: (u64, u64),
@@ -78,8 +73,8 @@ pub(crate) struct Plan {
 // Where the parts of `how` lie, an argument of `note_call`: bits.
 const DESCRIPTOR: u64 = 0x7fff_ffff;
 const HOW_POSITION: u64 = 32;
-const HOW_DIRECTION: u64 = 34;
-const WHOSE_PORT: u64 = 35;
+const HOW_PATH: u64 = 34;
+const WHOSE_PORT: u64 = 36;
 /// What [`note_call`] returns where no [`ShortReason`] is to be counted.
 const SENT_ALL: u64 = u64::MAX;
 
@@ -91,38 +86,73 @@ impl Plan {
     pub(crate) fn of(call: &Call, syscall: Syscall, ids: u64) -> Self {
         let is_sendfile = syscall as u8 == Syscall::Sendfile as u8;
         let (first, second) = (call.argument(is_sendfile as usize), call.argument(if is_sendfile { 0 } else { 2 }));
-        let direction = if matches!(syscall.class(), Class::Write) { Direction::Written } else { Direction::Read };
-        let end = |descriptor: u64, direction: Direction, is_source: bool| {
+        let end = |descriptor: u64, is_source: bool| {
             // The 32-bit calls have other arguments.
             let (position, at) = if call.compat { (Position::Unknown, 0) } else { position(call, syscall, is_source) };
-            let how = descriptor & DESCRIPTOR | (position as u64) << HOW_POSITION | (direction as u64) << HOW_DIRECTION;
+            let how = descriptor & DESCRIPTOR | (position as u64) << HOW_POSITION;
             (forget(how, ids), forget(at, ids))
         };
         let asked = if is_sendfile { call.argument(3) } else { 0 };
-        Self {
-            first: end(first, direction, true),
-            second: end(second, Direction::Written, false),
-            asked: forget(asked, ids),
-        }
+        Self { first: end(first, true), second: end(second, false), asked: forget(asked, ids) }
     }
 
-    /// Counts the order of the call, which moved bytes of files whose counts lie at `places`.
+    /// Counts the call, which moved bytes of files whose counts lie at `places`, by how it follows the one before.
     #[inline(always)]
     pub(crate) fn note(&self, target: u32, ids: u64, places: &Places, bytes: u64) {
         let whose = (places.port as u64) << WHOSE_PORT;
         // No call moves more than 31 bits of bytes.
         let bytes = bytes & DESCRIPTOR | (self.second.0 & DESCRIPTOR) << 32;
-        if places.first != NOWHERE {
-            let reason =
-                note_call(places.first as u64 | ids << 32, whose | self.first.0, self.first.1, bytes, self.asked);
+        if places.source != NOWHERE {
+            let how = whose | self.first.0 | (FilePath::ZeroCopyRead as u64) << HOW_PATH;
+            let reason = note_call(places.source as u64 | ids << 32, how, self.first.1, bytes, self.asked);
             if reason != SENT_ALL {
                 count_short(target as u64 | (places.port as u64) << 32, reason, self.asked, bytes & DESCRIPTOR);
             }
         }
-        if places.second != NOWHERE {
-            note_call(places.second as u64 | ids << 32, whose | self.second.0, self.second.1, bytes, 0);
+        if places.sink != NOWHERE {
+            let how = whose | self.second.0 | (FilePath::Written as u64) << HOW_PATH;
+            note_call(places.sink as u64 | ids << 32, how, self.second.1, bytes, 0);
         }
     }
+}
+
+/// The same for a call with one descriptor, counted in the program itself, since there are so many.
+pub(crate) struct Began {
+    position: u64,
+    at: u64,
+}
+
+impl Began {
+    /// Nobody asks.
+    pub(crate) const UNKNOWN: Self = Self { position: Position::Unknown as u64, at: 0 };
+
+    #[inline(always)]
+    pub(crate) fn of(call: &Call, syscall: Syscall, ids: u64) -> Self {
+        if call.compat {
+            return Self::UNKNOWN;
+        }
+        let (position, at) = position(call, syscall, true);
+        Self { position: forget(position as u64, ids), at: forget(at, ids) }
+    }
+
+    /// How the call follows the one before of this reader or writer.
+    #[inline(always)]
+    pub(crate) fn follows(&self, task: *const u8, descriptor: u32, key: u64, bytes: u64, path: FilePath) -> Follows {
+        let end = if self.position == Position::Start as u64 {
+            self.at + bytes
+        } else if self.position == Position::OfFile as u64 {
+            position_of(task, descriptor)
+        } else {
+            UNKNOWN
+        };
+        follows(key, end, bytes, !matches!(path, FilePath::Written), 0)
+    }
+}
+
+/// The file's own position; it has moved when a call is over.
+#[inline(always)]
+fn position_of(task: *const u8, descriptor: u32) -> u64 {
+    file_of(task, descriptor).and_then(|file| far::<u64>(file, at!(file_pos))).unwrap_or(UNKNOWN)
 }
 
 /// What tells where the call began in the file at its first or its second end.
@@ -145,7 +175,7 @@ fn position(call: &Call, syscall: Syscall, is_source: bool) -> (Position, u64) {
 
 /// Counts a call by where it began, and returns why it sent less than was asked. A global function: the verifier looks at it once.
 ///
-/// `which` is the place of its file and the thread; `how` the port, the direction, how to tell where it began, and the file's
+/// `which` is the place of its file and the thread; `how` the port, the [`FilePath`], how to tell where it began, and the file's
 /// descriptor; `moved` the bytes and the other descriptor; `asked` what a `sendfile` was asked for.
 #[unsafe(no_mangle)]
 #[inline(never)]
@@ -153,18 +183,18 @@ extern "C" fn note_call(which: u64, how: u64, place: u64, moved: u64, asked: u64
     let (descriptor, other) = ((how & DESCRIPTOR) as u32, (moved >> 32) as u32);
     let (port, bytes) = ((how >> WHOSE_PORT) as u32, moved & DESCRIPTOR);
     let position = how >> HOW_POSITION & 3;
-    let direction = how >> HOW_DIRECTION & 1;
+    let path = how >> HOW_PATH & 3;
+    let is_read = path != FilePath::Written as u64;
     let (mut end, mut guess) = (UNKNOWN, 0);
     if position == Position::Start as u64 {
         end = place + bytes;
     } else if position == Position::End as u64 {
         // Not yet: see `note_run`.
-        guess = if direction == Direction::Read as u64 { read_end(descriptor) } else { UNKNOWN };
+        guess = if is_read { read_end(descriptor) } else { UNKNOWN };
     } else if position == Position::OfFile as u64 {
-        let file = file_of(current_task(), descriptor);
-        end = file.and_then(|file| far::<u64>(file, at(|offsets| &offsets.file_pos))).unwrap_or(UNKNOWN);
+        end = position_of(current_task(), descriptor);
     }
-    let reader = if direction == Direction::Written as u64 {
+    let reader = if !is_read {
         WRITER
     } else if port != PORT_NONE {
         CONNECTION | other
@@ -173,7 +203,10 @@ extern "C" fn note_call(which: u64, how: u64, place: u64, moved: u64, asked: u64
     };
     let end = forget(end, which);
     let (end, guess) = if guess == 0 { (end, 0) } else { (place, forget(guess, which)) };
-    let _ = note_run(which as u32 as u64 | (reader as u64) << 32, end, bytes, direction, guess);
+    let follows = follows(reader_key(which as u32, reader), end, bytes, is_read, guess) as u64;
+    if let Some(counts) = FILE_COUNTS.get_ptr_mut(which as u32) {
+        add_tally(counts, (path as usize) * FOLLOWS + follows as usize, 1, bytes);
+    }
     if bytes < asked && port != PORT_NONE {
         let task = current_task();
         return if bytes >= LIMIT {
@@ -190,8 +223,8 @@ extern "C" fn note_call(which: u64, how: u64, place: u64, moved: u64, asked: u64
 /// Where a read of this open file ended last, if that is known; otherwise [`UNKNOWN`]. It need not be this call that did.
 #[inline(always)]
 fn read_end(descriptor: u32) -> u64 {
-    let offset = at(|offsets| &offsets.file_read_end);
-    if offset == 0 || !has(|features| &features.casts) {
+    let offset = at!(file_read_end);
+    if offset == 0 || !has!(casts) {
         return UNKNOWN;
     }
     match file_of(current_task(), descriptor).and_then(|file| far::<u64>(file, offset)) {
@@ -220,53 +253,51 @@ extern "C" fn note_unsent(descriptor: u64, target: u64, reason: u64, asked: u64)
     0
 }
 
-/// Counts a call in the order of its file, which moved `bytes`. In the same function, since old kernels give all that call each other 512
+/// How a call that moved `bytes` follows the one before. In the same function, since old kernels give all that call each other 512
 /// bytes of stack.
 ///
 /// `place` is where it ended; or, if `guess` is not 0, the address of the process at which that lies. A look there costs more than all
 /// of the rest: it is not taken where the file's last read ended just where this reader's next one should, as `guess` says.
 #[inline(always)]
-fn note_run(which: u64, place: u64, bytes: u64, direction: u64, guess: u64) -> Option<()> {
-    let address = place;
-    let (place, reader) = (which as u32, (which >> 32) as u32);
-    let order = ORDERS.get_ptr_mut(place)?;
-    let key = reader_key(place, reader);
-    let last = READERS.get_ptr_mut(key);
+fn follows(key: u64, place: u64, bytes: u64, is_read: bool, guess: u64) -> Follows {
+    let Some(set) = READERS.get_ptr_mut(reader_set(key)) else { return Follows::Unknown };
+    let set = set.cast::<Reader>();
+    let known = find(set, key);
     let end = if guess == 0 {
-        address
+        place
     } else {
         // SAFETY: a field of a map's value, an entry that only this reader writes to.
-        let expected = last.map_or(0, |last| unsafe { *(&raw const (*last).ends).cast::<u64>() } + bytes);
+        let expected = known.map_or(0, |known| unsafe { *(&raw const (*known).ends).cast::<u64>() } + bytes);
         // No call ends at 0, and what is not known nowhere.
-        if guess == expected { guess } else { user::<u64>(address).unwrap_or(UNKNOWN) }
+        if guess == expected { guess } else { user::<u64>(place).unwrap_or(UNKNOWN) }
     };
-    let end = forget(end, which);
+    let end = forget(end, key);
     if end < bytes || end >= UNKNOWN / 2 {
-        return None;
+        return Follows::Unknown;
     }
     let start = end - bytes;
-    let Some(last) = last else {
-        let fresh = Reader { ends: [end, NO_END, NO_END, NO_END] };
-        let _ = READERS.insert(key, fresh, BPF_NOEXIST as u64);
-        // At the beginning of a file nothing comes before.
-        if start != 0 {
-            return None;
+    let Some(known) = known else {
+        // SAFETY: the value of a map has room for two. Whose place another CPU's reader takes at the same time begins anew, too.
+        unsafe {
+            *set.add(1) = *set;
+            *set = Reader { key, ends: [end, NO_END, NO_END, NO_END] };
         }
-        count(order, direction, true, bytes);
-        return None;
+        // At the beginning of a file nothing comes before.
+        return if start == 0 { Follows::Sequential } else { Follows::Unknown };
     };
-    // SAFETY: a field of a map's value, an entry that only this reader writes to.
-    let ends = unsafe { (&raw mut (*last).ends).cast::<u64>() };
-    let again = if direction == Direction::Read as u64 { READ_AGAIN } else { 0 };
+    // SAFETY: as above.
+    let ends = unsafe { (&raw mut (*known).ends).cast::<u64>() };
+    let again = if is_read { READ_AGAIN } else { 0 };
     let goes_on = |known: u64| start <= known && known - start <= again && known != NO_END;
     // SAFETY: see above.
     let mut is_sequential = goes_on(unsafe { *ends });
     if !is_sequential {
         // A thread may go on from where an earlier one of its calls ended: that place comes first then. Where none is, the one that
         // was not used for the longest time goes.
+        let is_connection = key >> 32 & CONNECTION as u64 != 0;
         let mut found = READER_ENDS;
         let mut i = 1;
-        while i < READER_ENDS && reader & CONNECTION == 0 {
+        while i < READER_ENDS && !is_connection {
             // SAFETY: the index is below their number, here and below; checked ones would make a panic, which no program may.
             if found == READER_ENDS && goes_on(unsafe { *ends.add(i) }) {
                 found = i;
@@ -285,18 +316,19 @@ fn note_run(which: u64, place: u64, bytes: u64, direction: u64, guess: u64) -> O
     }
     // SAFETY: see above.
     unsafe { *ends = end };
-    count(order, direction, is_sequential, bytes);
-    Some(())
+    if is_sequential { Follows::Sequential } else { Follows::Random }
 }
 
+/// The reader with this key, if it is one of the set.
 #[inline(always)]
-fn count(order: *mut FileOrder, direction: u64, is_sequential: bool, bytes: u64) {
-    // SAFETY: fields of a map's value; there are two directions.
+fn find(set: *mut Reader, key: u64) -> Option<*mut Reader> {
+    // SAFETY: the value of a map has room for two.
     unsafe {
-        let runs = (&raw mut (*order).directions).cast::<Runs>().add(direction as usize & 1);
-        let tally = if is_sequential { &raw mut (*runs).sequential } else { &raw mut (*runs).random };
-        add_shared(&raw mut (*tally).calls, 1);
-        add_shared(&raw mut (*tally).bytes, bytes);
+        if (*set).key == key {
+            return Some(set);
+        }
+        let second = set.add(1);
+        if (*second).key == key { Some(second) } else { None }
     }
 }
 
@@ -304,7 +336,7 @@ fn count(order: *mut FileOrder, direction: u64, is_sequential: bool, bytes: u64)
 #[inline(always)]
 fn has_ended(task: *const u8, descriptor: u32, end: Option<u64>) -> bool {
     let inode = file_of(task, descriptor).and_then(|file| far::<*const u8>(file, offset!(file_inode)));
-    let size = inode.and_then(|inode| far::<u64>(inode, at(|offsets| &offsets.inode_size)));
+    let size = inode.and_then(|inode| far::<u64>(inode, at!(inode_size)));
     match (size, end) {
         (Some(size), Some(end)) => size <= end && end < UNKNOWN / 2,
         _ => false,
@@ -313,8 +345,7 @@ fn has_ended(task: *const u8, descriptor: u32, end: Option<u64>) -> bool {
 
 #[inline(always)]
 fn waits(task: *const u8, descriptor: u32) -> ShortReason {
-    let flags =
-        file_of(task, descriptor).and_then(|file| far::<u32>(file, at(|offsets| &offsets.file_flags))).unwrap_or(0);
+    let flags = file_of(task, descriptor).and_then(|file| far::<u32>(file, at!(file_flags))).unwrap_or(0);
     if flags & O_NONBLOCK != 0 { ShortReason::SendBuffer } else { ShortReason::Interrupted }
 }
 

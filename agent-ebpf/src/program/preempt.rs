@@ -5,7 +5,7 @@ use super::globals::has;
 /// Runs `body` without being preempted, where [`disable_preemption`](agent_ebpf::Features::disable_preemption) asks for it.
 #[inline(always)]
 pub(crate) fn alone(body: impl FnOnce()) {
-    if has(|features| &features.disable_preemption) {
+    if has!(disable_preemption) {
         // SAFETY: a call of `KFUNC_PREEMPT_DISABLE`, without arguments.
         unsafe {
             core::arch::asm!(
@@ -16,7 +16,7 @@ pub(crate) fn alone(body: impl FnOnce()) {
         }
     }
     body();
-    if has(|features| &features.disable_preemption) {
+    if has!(disable_preemption) {
         // SAFETY: a call of `KFUNC_PREEMPT_ENABLE`, without arguments.
         unsafe {
             core::arch::asm!(

@@ -23,7 +23,7 @@ pub(crate) unsafe fn load<T: Copy>(object: *const u8, offset: usize) -> T {
 /// A member of the running task, or of what is reached from it by typed members alone.
 #[inline(always)]
 pub(crate) fn near<T: Copy>(object: *const u8, offset: usize) -> Option<T> {
-    if has(|features| &features.typed_task) {
+    if has!(typed_task) {
         // SAFETY: with this feature the task is typed, and so is what its members point to.
         Some(unsafe { load(object, offset) })
     } else {
@@ -34,7 +34,7 @@ pub(crate) fn near<T: Copy>(object: *const u8, offset: usize) -> Option<T> {
 /// A member of an object whose pointer came from [`cast`], or from a member of such an object.
 #[inline(always)]
 pub(crate) fn far<T: Copy>(object: *const u8, offset: usize) -> Option<T> {
-    if has(|features| &features.casts) {
+    if has!(casts) {
         // SAFETY: with this feature `cast` gives typed pointers.
         Some(unsafe { load(object, offset) })
     } else {
@@ -46,7 +46,7 @@ pub(crate) fn far<T: Copy>(object: *const u8, offset: usize) -> Option<T> {
 /// BTF. The verifier then lets it be read, and reads through a wrong address as zero.
 #[inline(always)]
 pub(crate) fn cast(address: *const u8, type_id: usize) -> *const u8 {
-    if !has(|features| &features.casts) {
+    if !has!(casts) {
         return address;
     }
     let object: *const u8;

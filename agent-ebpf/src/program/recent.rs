@@ -2,23 +2,23 @@
 //! remembers what it did last; of files all CPUs together remember as many as there are.
 //!
 //! A remembered place can't be wrong: it is found by the whole key, and the agent, before it gives a place to another key,
-//! makes everything void that was remembered ([`STATE_EPOCH`]) and waits for programs that still run.
+//! makes everything void that was remembered ([`EPOCH`]) and waits for programs that still run.
 
-use agent_ebpf::{FileCounts, FileKey, InodeKey, STATE_EPOCH, STATE_NEXT_FILE, STATE_NEXT_TRANSFER, TransferKey, hint};
+use agent_ebpf::{FileCounts, FileKey, InodeKey, STATE_NEXT_FILE, STATE_NEXT_TRANSFER, TransferKey, hint};
 use aya_ebpf::{bindings::BPF_NOEXIST, maps::Queue};
 
 use super::{
     counter::take_next,
-    globals::has,
-    maps::{FILE_COUNTS, FILES, FREE_FILES, FREE_TRANSFERS, HINTS, RECENT_TRANSFERS, STATE, TRANSFER_KEYS, TRANSFERS},
+    globals::{EPOCH, HINTS, has},
+    maps::{FILE_COUNTS, FILES, FREE_FILES, FREE_TRANSFERS, RECENT_TRANSFERS, STATE, TRANSFER_KEYS, TRANSFERS},
     naming,
     values::{RECENT_ENTRIES, RecentTransfer},
 };
 
 #[inline(always)]
 fn epoch() -> u64 {
-    // SAFETY: a word of a map's value; volatile, since the agent changes it.
-    STATE.get_ptr(STATE_EPOCH).map_or(0, |epoch| unsafe { core::ptr::read_volatile(epoch) })
+    // SAFETY: a word; volatile, since the agent changes it.
+    unsafe { core::ptr::read_volatile(EPOCH.get()) }
 }
 
 /// Where the counts of this kind of transfer are; `None` if there is no place for it.
@@ -32,7 +32,7 @@ pub(crate) fn transfer_index(key: &TransferKey) -> Option<u32> {
     let slot =
         key.port ^ (key.syscall as u32) << 3 ^ (key.source as u32) << 6 ^ key.sink as u32 ^ (key.flags as u32) << 1;
     let mut remember = None;
-    if has(|features| &features.exclusive) {
+    if has!(exclusive) {
         let epoch = epoch();
         let recent = RECENT_TRANSFERS.get_ptr_mut(slot % RECENT_ENTRIES)?;
         // SAFETY: this CPU's own value.
@@ -95,10 +95,12 @@ pub(crate) fn file_place(key: &FileKey, descriptor: u32, tid: u32) -> Option<(u3
     let rest = key.inode.device as u64 | (key.inode.generation as u64) << 32;
     let word = key.target as u64 | (key.port as u64) << 32;
     let epoch = epoch() << 32;
-    let remembered = HINTS.get_ptr_mut(hint(key.inode.inode, rest, word))?;
-    // SAFETY: a word of a map's value that several CPUs store in one go, here and below.
-    let seen = unsafe { core::ptr::read_volatile(remembered) };
-    if seen & EPOCH == epoch
+    // SAFETY: the index is below their number; a word that several CPUs store in one go, here and below.
+    let (remembered, seen) = unsafe {
+        let remembered = HINTS.get().cast::<u64>().add(hint(key.inode.inode, rest, word) as usize);
+        (remembered, core::ptr::read_volatile(remembered))
+    };
+    if seen & EPOCH_PART == epoch
         && let Some(counts) = FILE_COUNTS.get_ptr_mut(seen as u32)
         && is_of(counts, key)
     {
@@ -112,7 +114,7 @@ pub(crate) fn file_place(key: &FileKey, descriptor: u32, tid: u32) -> Option<(u3
 }
 
 /// The part of an entry of `HINTS` that is its epoch; the rest is an index.
-const EPOCH: u64 = 0xffff_ffff << 32;
+const EPOCH_PART: u64 = 0xffff_ffff << 32;
 
 /// Whether these are the counts of this file. While another CPU notes whose they are, a part of its key and zeroes may be seen
 /// here, which are nobody's: no inode, no device and no port is 0.
@@ -154,7 +156,7 @@ fn new_index(free: &Queue<u32>, next: u32) -> Option<u32> {
     if let Ok(Some(index)) = free.pop() {
         return Some(index);
     }
-    if !has(|features| &features.fetch) {
+    if !has!(fetch) {
         return None;
     }
     let index = take_next(STATE.get_ptr_mut(next)?);

@@ -2,7 +2,10 @@
 
 use agent_ebpf::{TARGET_BUCKETS, TARGET_PROBES, Target};
 
-use super::{globals::offset, maps::TARGETS, read::near};
+use super::{
+    globals::{TARGETS, offset},
+    read::near,
+};
 
 /// The target with this thread-group id. A reference, since the parts of a value that is none are registers that nobody has
 /// written to, which the compiler may copy and the verifier may not see.
@@ -10,9 +13,11 @@ use super::{globals::offset, maps::TARGETS, read::near};
 pub(crate) fn target(tgid: u32) -> Option<&'static Target> {
     let mut probe = 0;
     while probe < TARGET_PROBES {
-        let bucket = TARGETS.get_ptr((tgid + probe) % TARGET_BUCKETS)?;
-        // SAFETY: a map's value, which lives as long as the program; the agent writes a bucket's other fields before its `tgid`.
-        let (bucket, found) = unsafe { (&*bucket, core::ptr::read_volatile(&raw const (*bucket).tgid)) };
+        // SAFETY: the index is below their number; the agent writes a bucket in one go, and its `counting` in another.
+        let (bucket, found) = unsafe {
+            let bucket = TARGETS.get().cast::<Target>().add(((tgid + probe) % TARGET_BUCKETS) as usize);
+            (&*bucket, core::ptr::read_volatile(&raw const (*bucket).tgid))
+        };
         if found == tgid {
             return Some(bucket);
         }

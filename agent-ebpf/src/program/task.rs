@@ -15,19 +15,18 @@ use super::{
 /// other. Null otherwise, not `None`: see [`super::target::target`].
 #[inline(always)]
 pub(crate) fn running() -> Option<(u32, *const u8)> {
-    if has(|features| &features.run_queue) {
+    if has!(run_queue) {
         let task = of_run_queue()?;
         return Some((far::<u32>(task, offset!(task_tgid))?, task));
     }
     Some(((bpf_get_current_pid_tgid() >> 32) as u32, core::ptr::null()))
 }
 
-/// What the kernel calls the thread: its id in the lower half, its thread group's in the upper one.
+/// What the kernel calls the thread: its id in the lower half, its thread group's, `tgid`, in the upper one.
 #[inline(always)]
-pub(crate) fn thread_ids(task: *const u8) -> u64 {
-    if has(|features| &features.run_queue) {
-        let (tgid, tid) = (far::<u32>(task, offset!(task_tgid)), far::<u32>(task, offset!(task_pid)));
-        return (tgid.unwrap_or(0) as u64) << 32 | tid.unwrap_or(0) as u64;
+pub(crate) fn thread_ids(task: *const u8, tgid: u32) -> u64 {
+    if has!(run_queue) {
+        return (tgid as u64) << 32 | far::<u32>(task, offset!(task_pid)).unwrap_or(0) as u64;
     }
     bpf_get_current_pid_tgid()
 }
@@ -35,7 +34,7 @@ pub(crate) fn thread_ids(task: *const u8) -> u64 {
 /// The running task by the cheapest way.
 #[inline(always)]
 pub(crate) fn current_task() -> *const u8 {
-    if has(|features| &features.run_queue)
+    if has!(run_queue)
         && let Some(task) = of_run_queue()
     {
         return task;
@@ -46,7 +45,7 @@ pub(crate) fn current_task() -> *const u8 {
 /// `struct task_struct *`, for [`super::read::near`].
 #[inline(always)]
 pub(crate) fn running_task() -> *const u8 {
-    if has(|features| &features.typed_task) {
+    if has!(typed_task) {
         // SAFETY: the helper only returns a pointer.
         let task = unsafe { bpf_get_current_task_btf() }.cast::<u8>().cast_const();
         // At each step from a pointer that it trusts the verifier looks for a name among all of the kernel's types, which took a

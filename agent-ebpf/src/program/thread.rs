@@ -103,7 +103,7 @@ pub(crate) fn sends(target: u32, tid: u32, port: u32, sent: u64, memory: Memory)
     let key = FileKey { inode: thread.file, target, port };
     if of_file != 0 {
         file(&key, NO_DESCRIPTOR, tid, FilePath::Carried, calls, of_file);
-        if has(|features| &features.page_cache) {
+        if has!(page_cache) {
             fills::sent(target, tid, &key.inode, port);
         }
     }

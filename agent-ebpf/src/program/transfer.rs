@@ -1,118 +1,176 @@
 //! A call that moved bytes: what it adds to, at both of its ends.
 
-use agent_ebpf::{ClientPath, Counter, Endpoint, FLAG_MSG_ZEROCOPY, FileKey, FilePath, PORT_NONE, TransferKey};
+use agent_ebpf::{
+    ClientPath, Counter, Endpoint, FLAG_MSG_ZEROCOPY, FileKey, FilePath, Follows, PORT_NONE, TransferKey,
+    reader::WRITER, reader_key, tally_index,
+};
 
 use super::{
-    account::{NOWHERE, file, transfer},
+    account::{NOWHERE, add_tally, file_other, transfer},
     clients::note_client,
     counter::count,
     globals::has,
     latency,
     object::Object,
+    order::Began,
     read::forget,
+    recent::file_place,
     thread::{self, Carried, Memory},
 };
 
-/// Both ends of a transfer.
-pub(crate) struct Ends {
-    /// The source, unless `to_first`.
-    pub(crate) first: Object,
-    /// The sink, unless `to_first`.
-    pub(crate) second: Object,
-    /// The bytes went the other way: from `second`, which is user memory, to `first`.
-    pub(crate) to_first: bool,
-    /// Of [`TransferKey::flags`].
-    pub(crate) flags: u8,
-    /// The user memory, where it is of interest what it begins with.
-    pub(crate) memory: Memory,
+/// A call that moved bytes.
+pub(crate) struct Moved {
+    /// The running task.
+    pub(crate) task: *const u8,
+    /// Its target's slot.
+    pub(crate) target: u32,
+    /// What the kernel calls the thread; and any number that the verifier knows nothing of, for [`forget`].
+    pub(crate) ids: u64,
+    /// A [`Syscall`](agent_ebpf::Syscall).
+    pub(crate) syscall: u8,
+    /// How many.
+    pub(crate) bytes: u64,
 }
 
-/// Where the files at both ends of a transfer are counted: [`NOWHERE`] for what is no file.
+/// Where the files at both ends of a transfer inside the kernel are counted: [`NOWHERE`] for what is no file.
 pub(crate) struct Places {
-    /// Of [`Ends::first`].
-    pub(crate) first: u32,
-    /// Of [`Ends::second`].
-    pub(crate) second: u32,
+    /// Of its source.
+    pub(crate) source: u32,
+    /// Of its sink.
+    pub(crate) sink: u32,
     /// Of [`TransferKey::port`].
     pub(crate) port: u32,
 }
 
-/// Counts a transfer: itself, the files at its ends, what the thread carries. `ids` is what the kernel calls the thread.
+// Three ways instead of one that knows where the bytes go: each has a third less to do.
+impl Moved {
+    /// Counts what came into the process's memory.
+    #[inline(always)]
+    pub(crate) fn into_memory(&self, source: &Object, began: &Began) {
+        note_unknown(self.target, source.unknown, self.bytes);
+        let mut place = NOWHERE;
+        if source.kind == Endpoint::File as u8 {
+            thread::reads(self.target, self.ids as u32, &source.inode, self.bytes);
+            place = self.whole(source, began, FilePath::CopiedRead, self.ids as u32);
+        }
+        let kind = self.transfer(source.kind, Endpoint::Memory as u8, 0, source.port, 0);
+        self.client(source.kind, Endpoint::Memory as u8, 0, source);
+        self.duration(kind, place, 0);
+    }
+
+    /// Counts what left it. `flags`: those of [`TransferKey::flags`] that the call itself tells.
+    #[inline(always)]
+    pub(crate) fn out_of_memory(&self, sink: &Object, flags: u8, memory: Memory, began: &Began) {
+        note_unknown(self.target, sink.unknown, self.bytes);
+        let mut carried = Carried { bytes: 0, flags: 0, place: NOWHERE };
+        let mut place = NOWHERE;
+        if sink.kind == Endpoint::Socket as u8 {
+            carried = thread::sends(self.target, self.ids as u32, sink.port, self.bytes, memory);
+            place = carried.place;
+        } else if sink.kind == Endpoint::File as u8 {
+            place = self.whole(sink, began, FilePath::Written, WRITER);
+        }
+        let flags = flags | carried.flags;
+        let kind = self.transfer(Endpoint::Memory as u8, sink.kind, flags, sink.port, carried.bytes);
+        self.client(Endpoint::Memory as u8, sink.kind, flags, sink);
+        // What a file's bytes are in memory for, they leave it by the other way.
+        self.duration(kind, place, 1);
+    }
+
+    /// Counts what never was there.
+    #[inline(always)]
+    pub(crate) fn in_kernel(&self, source: &Object, sink: &Object) -> Places {
+        // The ways that lead here differ in what the verifier knows of them; from here on they are one.
+        let sink_kind = forget(sink.kind as u64, self.ids) as u8;
+        note_unknown(self.target, forget((source.unknown | sink.unknown) as u64, self.ids) != 0, self.bytes);
+        let socket = if sink_kind == Endpoint::Socket as u8 { sink } else { source };
+        let mut places = Places { source: NOWHERE, sink: NOWHERE, port: socket.port };
+        if source.kind == Endpoint::File as u8 {
+            places.source = self.part(source, socket.port, FilePath::ZeroCopyRead);
+        }
+        if sink_kind == Endpoint::File as u8 {
+            places.sink = self.part(sink, PORT_NONE, FilePath::Written);
+        }
+        let kind = self.transfer(source.kind, sink_kind, 0, socket.port, 0);
+        // What was counted is behind: the verifier need not tell apart where.
+        places.source = forget(places.source as u64, self.ids) as u32;
+        places.sink = forget(places.sink as u64, self.ids) as u32;
+        self.client(source.kind, sink_kind, 0, socket);
+        self.duration(kind, places.source, 0);
+        places
+    }
+
+    /// Counts bytes of a file that its own end tells all about.
+    #[inline(always)]
+    fn whole(&self, file: &Object, began: &Began, path: FilePath, reader: u32) -> u32 {
+        let key = FileKey { inode: file.inode, target: self.target, port: PORT_NONE };
+        let Some((place, counts)) = file_place(&key, file.descriptor, self.ids as u32) else {
+            file_other(self.target, path, 1, self.bytes);
+            return NOWHERE;
+        };
+        let follows = if has!(order) {
+            began.follows(self.task, file.descriptor, reader_key(place, reader), self.bytes, path)
+        } else {
+            Follows::Unknown
+        };
+        add_tally(counts, tally_index(path, follows), 1, self.bytes);
+        place
+    }
+
+    /// The same for a transfer with two ends: where its order is counted, [`super::order`] does that, later.
+    #[inline(always)]
+    fn part(&self, file: &Object, port: u32, path: FilePath) -> u32 {
+        let key = FileKey { inode: file.inode, target: self.target, port };
+        let Some((place, counts)) = file_place(&key, file.descriptor, self.ids as u32) else {
+            file_other(self.target, path, 1, self.bytes);
+            return NOWHERE;
+        };
+        if !has!(order) {
+            add_tally(counts, tally_index(path, Follows::Unknown), 1, self.bytes);
+        }
+        place
+    }
+
+    #[inline(always)]
+    fn transfer(&self, source: u8, sink: u8, flags: u8, port: u32, carried: u64) -> u32 {
+        let (target, syscall) = (self.target as u16, self.syscall);
+        transfer(&TransferKey { target, syscall, source, sink, flags, padding: 0, port }, self.bytes, carried)
+    }
+
+    /// Notes how long it took.
+    #[inline(always)]
+    fn duration(&self, kind: u32, place: u32, way: u64) {
+        if has!(latency) {
+            let (kind, place) = (forget(kind as u64, self.ids), forget(place as u64, self.ids));
+            latency::note_duration(self.ids as u32 as u64, self.syscall as u64, kind, place, way);
+        }
+    }
+
+    /// Counts it for the client at the other end of a listener's connection.
+    #[inline(always)]
+    fn client(&self, source: u8, sink: u8, flags: u8, socket: &Object) {
+        if !has!(clients) || socket.port >= PORT_NONE {
+            return;
+        }
+        let path = if sink != Endpoint::Socket as u8 {
+            ClientPath::Received
+        } else if flags & FLAG_MSG_ZEROCOPY != 0 {
+            ClientPath::Undetermined
+        } else if source == Endpoint::Memory as u8 {
+            ClientPath::Copied
+        } else {
+            ClientPath::ZeroCopy
+        };
+        let (descriptor, path) = (forget(socket.descriptor as u64, self.ids), forget(path as u64, self.ids));
+        note_client(self.target as u64, descriptor, socket.port as u64, path, self.bytes);
+    }
+}
+
+/// Counts a call one of whose ends could not be told.
 #[inline(always)]
-pub(crate) fn moved(target: u32, ids: u64, syscall: u8, ends: &Ends, bytes: u64) -> Places {
-    let tid = ids as u32;
-    // The ways that lead here differ in what the verifier knows of them; from here on they are one.
-    let (first, second) = (ends.first.kind, forget(ends.second.kind as u64, ids) as u8);
-    let to_first = forget(ends.to_first as u64, ids) != 0;
-    if forget((ends.first.unknown | ends.second.unknown) as u64, ids) != 0 {
+fn note_unknown(target: u32, is_unknown: bool, bytes: u64) {
+    if is_unknown {
         count(target, Counter::EndpointUnknown, 1);
         count(target, Counter::EndpointUnknownBytes, bytes);
     }
-    let port = if second == Endpoint::Socket as u8 { ends.second.port } else { ends.first.port };
-    let mut carried = Carried { bytes: 0, flags: 0, place: NOWHERE };
-    let mut place = NOWHERE;
-    let mut places = Places { first: NOWHERE, second: NOWHERE, port };
-    if to_first && first == Endpoint::Socket as u8 {
-        carried = thread::sends(target, tid, port, bytes, ends.memory);
-        place = carried.place;
-    }
-    if first == Endpoint::File as u8 {
-        let path = if to_first {
-            FilePath::Written
-        } else if second == Endpoint::Memory as u8 {
-            thread::reads(target, tid, &ends.first.inode, bytes);
-            FilePath::CopiedRead
-        } else {
-            FilePath::ZeroCopyRead
-        };
-        place = file(&FileKey { inode: ends.first.inode, target, port }, ends.first.descriptor, tid, path, 1, bytes);
-        places.first = place;
-    }
-    if second == Endpoint::File as u8 {
-        let key = FileKey { inode: ends.second.inode, target, port: PORT_NONE };
-        places.second = file(&key, ends.second.descriptor, tid, FilePath::Written, 1, bytes);
-    }
-    let key = TransferKey {
-        target: target as u16,
-        syscall,
-        source: if to_first { second } else { first },
-        sink: if to_first { first } else { second },
-        flags: ends.flags | carried.flags,
-        padding: 0,
-        port,
-    };
-    let kind = transfer(&key, bytes, carried.bytes);
-    // What was counted is behind: the verifier need not tell apart where.
-    places.first = forget(places.first as u64, ids) as u32;
-    places.second = forget(places.second as u64, ids) as u32;
-    if has(|features| &features.clients) {
-        client(&key, ends, second, bytes, ids);
-    }
-    if has(|features| &features.latency) {
-        // What a file's bytes are in memory for, they leave it by the other way.
-        let (kind, place) = (forget(kind as u64, ids), forget(place as u64, ids));
-        latency::note_duration(tid as u64, syscall as u64, kind, place, to_first as u64);
-    }
-    places
-}
-
-/// Counts a transfer for the client at the other end of a listener's connection.
-#[inline(always)]
-fn client(key: &TransferKey, ends: &Ends, second: u8, bytes: u64, ids: u64) {
-    if key.port >= PORT_NONE {
-        return;
-    }
-    let path = if key.sink != Endpoint::Socket as u8 {
-        ClientPath::Received
-    } else if key.flags & FLAG_MSG_ZEROCOPY != 0 {
-        ClientPath::Undetermined
-    } else if key.source == Endpoint::Memory as u8 {
-        ClientPath::Copied
-    } else {
-        ClientPath::ZeroCopy
-    };
-    // As the port was chosen.
-    let descriptor = if second == Endpoint::Socket as u8 { ends.second.descriptor } else { ends.first.descriptor };
-    let (descriptor, path) = (forget(descriptor as u64, ids), forget(path as u64, ids));
-    note_client(key.target as u64, descriptor, key.port as u64, path, bytes);
 }

@@ -44,13 +44,15 @@ pub(super) fn take(ebpf: &mut Ebpf, seen: &[&FileCount], parts: Parts) -> Result
     places::retire(ebpf)?;
     let mut files = BTreeMap::new();
     let mut counts: Array<_, FileCounts> = map_mut(ebpf, FILE_COUNTS)?;
+    let mut lasts = Vec::new();
     for (key, value) in &taken {
         let last = counts.get(&value.index, 0).map_err(|error| failed(FILE_COUNTS, &error))?;
         add_file(&mut files, key, value, &last);
         counts.set(value.index, FileCounts::default(), 0).map_err(|error| failed(FILE_COUNTS, &error))?;
+        lasts.push((value, last));
     }
     let durations = if parts.latency.is_some() { Some(latency::take(ebpf, &taken)?) } else { None };
-    let order = if parts.order { Some(order::take(ebpf, &taken)?) } else { None };
+    let order = parts.order.then(|| order::taken(lasts.iter().map(|(value, last)| (*value, last))));
     let free: Vec<u32> = taken.iter().map(|(_, value)| value.index).collect();
     Places::Files.give_back(ebpf, &free)?;
     if let Some(error) = failure {

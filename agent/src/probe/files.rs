@@ -201,12 +201,12 @@ pub(super) fn new_file(key: &FileKey, value: &FileValue, name: Arc<str>) -> File
 pub(super) fn add_entry(file: &mut File, port: u32, counts: &FileCounts) {
     add_moved(&mut file.moved, counts);
     if port != PORT_NONE {
-        let bytes = |path: FilePath| counts.paths[path as usize].bytes;
+        let bytes = |path: FilePath| counts.of(path).bytes;
         let sent = Sent {
             zero_copy: bytes(FilePath::ZeroCopyRead),
             carried: bytes(FilePath::Carried),
             copied: bytes(FilePath::SentCopied),
-            read_calls: counts.paths[FilePath::Carried as usize].calls,
+            read_calls: counts.of(FilePath::Carried).calls,
         };
         if sent != Sent::default() {
             file.sent.add(port, sent);

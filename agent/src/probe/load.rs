@@ -4,7 +4,7 @@ use std::{io, sync::OnceLock, thread};
 
 use agent_ebpf::{
     CLIENT_LISTENERS, COUNTERS, ClientOffsets, FILL_WAYS, Features, FillOffsets, LISTENER_WORDS, Offsets, OrderOffsets,
-    SHORT_REASONS, SYNC_CALLS, SyncNumbers, SyscallTable, THREADS,
+    READER_SETS, SHORT_REASONS, SYNC_CALLS, SyncNumbers, SyscallTable, THREADS,
     syscall::{GENERIC, I386, NOT_COUNTED, SYSCALLS, X86_64},
 };
 use aya::{
@@ -17,12 +17,12 @@ use rustix::process::{Resource, Rlimit, setrlimit};
 
 use super::{
     Candidate, Capacity, KernelFacts, Layout, Leg, LegChoice, Missing, Parts, ProbeError, VMLINUX, attach, candidates,
-    cut_down,
+    constants, cut_down,
     error::{chain, missing},
     fills, kernel, kfunc,
     kprobe_multi::KprobeMulti,
     latency, leg,
-    places::{self, Places},
+    places::Places,
     sync,
     verify::{self, Hook, Wanted},
 };
@@ -116,11 +116,12 @@ fn attach_object(
         .collect();
     raise_memory_limit(&kernel.facts);
     let mut loader = constants.given_to(loader(), capacity, parts);
-    let object = kfunc::link(object, &kernel.layout, kernel.fetch);
+    let object = constants.written_into(kfunc::link(object, &kernel.layout, kernel.fetch));
     let mut refused: Option<(Leg, ProbeError)> = None;
     // What the leg before has made and not used.
     let mut made: Option<(&Features, Ebpf)> = None;
     for (candidate, features) in candidates.iter().zip(&features) {
+        let object = constants::write(object.clone(), features);
         let same = made.take().filter(|(made_for, _)| *made_for == features);
         let result = match same {
             Some((_, ebpf)) => Ok(ebpf),
@@ -259,7 +260,13 @@ impl Constants {
         })
     }
 
-    /// The loader with these and with the sizes of the maps.
+    /// The object with those of them that stand in its instructions.
+    fn written_into(&self, object: Vec<u8>) -> Vec<u8> {
+        let object = constants::write(constants::write(object, &self.offsets), &self.fills);
+        constants::write(constants::write(object, &self.clients), &self.order)
+    }
+
+    /// The loader with the others, and with the sizes of the maps.
     fn given_to<'a>(&'a self, mut loader: EbpfLoader<'a>, capacity: Capacity, parts: Parts) -> EbpfLoader<'a> {
         let targets = u32::from(capacity.targets.max(1));
         // A part that is left out takes no memory. Files that are read from a disk are few among those that are read.
@@ -267,17 +274,12 @@ impl Constants {
         let with_order = |entries: u32| if parts.order { entries } else { 1 };
         let with_latency = |entries: u32| if parts.latency.is_some() { entries } else { 1 };
         loader
-            .override_global("OFFSETS", &self.offsets, true)
-            .override_global("FILL_OFFSETS", &self.fills, true)
             .map_max_entries("FILLS", with_fills((capacity.files / 4).max(1024)))
             .map_max_entries("FILLS_OTHER", with_fills(targets * FILL_WAYS))
             .map_max_entries("FILL_THREADS", with_fills(THREADS))
-            .override_global("CLIENT_OFFSETS", &self.clients, true)
             .map_max_entries("CLIENTS", parts.clients.map_or(1, |clients| clients.saturating_mul(targets)))
             .map_max_entries("CLIENTS_OTHER", parts.clients.map_or(1, |_| CLIENT_LISTENERS * targets))
-            .override_global("ORDER_OFFSETS", &self.order, true)
-            .map_max_entries("ORDERS", with_order(capacity.files))
-            .map_max_entries("READERS", with_order(capacity.files / 2))
+            .map_max_entries("READERS", with_order(READER_SETS))
             .map_max_entries("SHORTS", with_order(1024))
             .map_max_entries("SHORTS_OTHER", with_order(targets * SHORT_REASONS))
             .override_global("SYNC_NUMBERS", &self.syncs, true)
@@ -306,18 +308,14 @@ impl Constants {
 }
 
 /// Creates the maps; no program is loaded yet.
-fn load<'a>(
-    loader: &mut EbpfLoader<'a>,
+fn load(
+    loader: &mut EbpfLoader<'_>,
     object: &[u8],
-    features: &'a Features,
+    features: &Features,
     kernel: &Kernel,
     capacity: Capacity,
 ) -> Result<Ebpf, ProbeError> {
-    let mut ebpf = loader
-        .override_global("FEATURES", features, true)
-        .load(object)
-        .map_err(|error| no_maps(&kernel.facts, &error))?;
-    places::begin(&mut ebpf)?;
+    let mut ebpf = loader.load(object).map_err(|error| no_maps(&kernel.facts, &error))?;
     if features.fetch == 0 {
         Places::Transfers.give_all(&mut ebpf, capacity.transfers)?;
         Places::Files.give_all(&mut ebpf, capacity.files)?;

@@ -5,6 +5,7 @@ mod attach;
 mod batch;
 mod btf;
 mod clients;
+mod constants;
 mod cut_down;
 mod error;
 mod evict;

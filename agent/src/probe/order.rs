@@ -2,9 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use agent_ebpf::{
-    FileKey, FileOrder, FileValue, InodeKey, Runs, SHORT_REASONS, Short, ShortKey, ShortReason, short_index,
-};
+use agent_ebpf::{Direction, FileCounts, FileValue, Runs, SHORT_REASONS, Short, ShortKey, ShortReason, short_index};
 use aya::{
     Ebpf,
     maps::{Array, HashMap, MapError},
@@ -21,7 +19,6 @@ use crate::{
     snapshot::{LogOrder, Order, ShortSends, Snapshot},
 };
 
-const ORDERS: &str = "ORDERS";
 const SHORTS: &str = "SHORTS";
 const SHORTS_OTHER: &str = "SHORTS_OTHER";
 /// Stands for the ports of what found its map full: no port's number.
@@ -35,12 +32,13 @@ pub(super) fn read(ebpf: &Ebpf, lives: &mut [(u16, &mut Snapshot)], known: &Know
         order.short.clear();
     }
     let mut fresh = Vec::new();
-    for_each_from(ebpf, ORDERS, 0, known.places(), |place, values: &[FileOrder]| {
-        let Some((target, file)) = known.owner(place).filter(|_| values[0] != FileOrder::default()) else { return };
+    for_each_from(ebpf, "FILE_COUNTS", 0, known.places(), |place, values: &[FileCounts]| {
+        let [read, written] = directions(&values[0]);
+        let is_counted = read != Runs::default() || written != Runs::default();
+        let Some((target, file)) = known.owner(place).filter(|_| is_counted) else { return };
         let Some((_, snapshot)) = lives.get_mut(target) else { return };
         let (Some(file), Some(order)) = (snapshot.files.get(file), &mut snapshot.order) else { return };
         let log = is_segment(&file.name).then_some(file.directory);
-        let [read, written] = values[0].directions;
         match order.logs.binary_search_by_key(&log, |order| order.log) {
             Ok(place) => order.logs[place].add(&LogOrder { log, read, written }),
             Err(_) => fresh.push((target, LogOrder { log, read, written })),
@@ -88,40 +86,27 @@ fn take_in(logs: &mut Vec<LogOrder>, fresh: impl Iterator<Item = LogOrder> + Clo
     }
 }
 
-type Logs = BTreeMap<Option<InodeKey>, [Runs; 2]>;
+fn directions(counts: &FileCounts) -> [Runs; 2] {
+    [Direction::Read, Direction::Written].map(|direction| counts.runs(direction))
+}
 
-fn add(logs: &mut Logs, log: Option<InodeKey>, order: &FileOrder) {
-    if *order != FileOrder::default() {
-        let sums = logs.entry(log).or_default();
-        sums.iter_mut().zip(&order.directions).for_each(|(sum, runs)| crate::snapshot::add_runs(sum, runs));
+/// What was counted of files that left their table.
+pub(super) fn taken<'a>(taken: impl Iterator<Item = (&'a FileValue, &'a FileCounts)>) -> Order {
+    let mut logs: BTreeMap<_, LogOrder> = BTreeMap::new();
+    for (value, counts) in taken {
+        let [read, written] = directions(counts);
+        if read != Runs::default() || written != Runs::default() {
+            let more = LogOrder { log: log(value), read, written };
+            logs.entry(more.log).and_modify(|sum| sum.add(&more)).or_insert(more);
+        }
     }
+    Order { logs: logs.into_values().collect(), short: Vec::new() }
 }
 
-fn in_order(logs: Logs) -> Vec<LogOrder> {
-    logs.into_iter().map(|(log, [read, written])| LogOrder { log, read, written }).collect()
-}
-
-/// Takes what was counted of files that left their table. No program adds to their places any more.
-pub(super) fn take(ebpf: &mut Ebpf, taken: &[(FileKey, FileValue)]) -> Result<Order, ProbeError> {
-    let mut map: Array<_, FileOrder> = map_mut(ebpf, ORDERS)?;
-    let mut logs = Logs::new();
-    for (_, value) in taken {
-        let counted = map.get(&value.index, 0).map_err(|error| failed(ORDERS, &error))?;
-        add(&mut logs, log(value), &counted);
-        map.set(value.index, FileOrder::default(), 0).map_err(|error| failed(ORDERS, &error))?;
-    }
-    Ok(Order { logs: in_order(logs), short: Vec::new() })
-}
-
-/// Forgets what was counted of a target that is let go, and at the places of its files.
-pub(super) fn clear(ebpf: &mut Ebpf, slot: u16, files: &[u32]) -> Result<(), ProbeError> {
+/// Forgets the short calls of a target that is let go.
+pub(super) fn clear(ebpf: &mut Ebpf, slot: u16) -> Result<(), ProbeError> {
     let mut keys = Vec::new();
     for_each(ebpf, SHORTS, |key: &ShortKey, _: &[Short]| keys.extend((key.target == slot).then_some(*key)))?;
-    let mut map: Array<_, FileOrder> = map_mut(ebpf, ORDERS)?;
-    files
-        .iter()
-        .try_for_each(|place| map.set(*place, FileOrder::default(), 0))
-        .map_err(|error| failed(ORDERS, &error))?;
     let mut map: HashMap<_, ShortKey, Short> = map_mut(ebpf, SHORTS)?;
     keys.iter().try_for_each(|key| map.remove(key)).map_err(|error| failed(SHORTS, &error))?;
     let mut map: Array<_, Short> = map_mut(ebpf, SHORTS_OTHER)?;

@@ -4,7 +4,7 @@
 //! The program remembers where the places of a key are. Before a place is given back, everything that is remembered is made
 //! void and programs that still run are waited for: only then is it sure that nobody adds to it any more.
 
-use agent_ebpf::{STATE_EPOCH, STATE_NEXT_FILE, STATE_NEXT_TRANSFER};
+use agent_ebpf::{EPOCH_SECTION, STATE_NEXT_FILE, STATE_NEXT_TRANSFER};
 use aya::{
     Ebpf,
     maps::{Array, Queue},
@@ -60,16 +60,12 @@ impl Places {
     }
 }
 
-/// Makes the program ready to count.
-pub(super) fn begin(ebpf: &mut Ebpf) -> Result<(), ProbeError> {
-    set(ebpf, STATE_EPOCH, 1)
-}
-
 /// Returns when nobody adds any more to the places of keys that were removed before.
 pub(super) fn retire(ebpf: &mut Ebpf) -> Result<(), ProbeError> {
-    let state: Array<_, u64> = load::map_mut(ebpf, STATE)?;
-    let epoch = state.get(&STATE_EPOCH, 0).map_err(|error| ProbeError::from_bpf("read the map STATE", &error))?;
-    set(ebpf, STATE_EPOCH, epoch + 1)?;
+    let mut epoch: Array<_, u64> = load::map_mut(ebpf, EPOCH_SECTION)?;
+    let failed = |error| ProbeError::from_bpf(format!("change the map {EPOCH_SECTION}"), &error);
+    let next = epoch.get(&0, 0).map_err(failed)? + 1;
+    epoch.set(0, next, 0).map_err(failed)?;
     targets::wait_for_running_programs();
     Ok(())
 }

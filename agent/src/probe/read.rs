@@ -7,8 +7,8 @@ use std::{
 
 use agent_ebpf::{
     Counter, Directory as DirectoryValue, ENDS, Endpoint, FLAG_FILE, FLAG_MSG_ZEROCOPY, FLAG_REFUSED, FLAG_TLS,
-    FileBytes, FileCounts, FileKey, FileValue, InodeKey, LISTENER_WORDS, PORTS_PER_WORD, RESULTS, SIZE_BUCKETS,
-    Syscall, Tally, TransferKey, TransferValue, call_index, counter_index, ends_index,
+    FileBytes, FileCounts, FileKey, FilePath, FileValue, InodeKey, LISTENER_WORDS, PORTS_PER_WORD, RESULTS,
+    SIZE_BUCKETS, Syscall, Tally, TransferKey, TransferValue, call_index, counter_index, ends_index,
 };
 use aya::{
     Ebpf, Pod,
@@ -228,9 +228,10 @@ pub(super) fn add_file(files: &mut BTreeMap<InodeKey, File>, key: &FileKey, valu
 }
 
 pub(super) fn add_moved(sum: &mut FileBytes, counts: &FileCounts) {
-    for (path, tally) in counts.paths.iter().take(sum.bytes.len()).enumerate() {
-        sum.bytes[path] += tally.bytes;
-        sum.calls[path] += tally.calls;
+    for path in [FilePath::ZeroCopyRead, FilePath::CopiedRead, FilePath::Written] {
+        let moved = counts.of(path);
+        sum.bytes[path as usize] += moved.bytes;
+        sum.calls[path as usize] += moved.calls;
     }
 }
 

@@ -1,24 +1,30 @@
 //! The table of watched processes that the program searches.
 
-use agent_ebpf::{TARGET_BUCKETS, TARGET_PROBES, TARGET_REMOVED, Target};
+use agent_ebpf::{TARGET_BUCKETS, TARGET_PROBES, TARGET_REMOVED, TARGETS_SECTION, Target};
 use aya::{Ebpf, maps::Array};
 
 use super::{ProbeError, Slot, load};
 
+type Table = [Target; TARGET_BUCKETS as usize];
+
 /// The agent's own copy of what it has put into the table.
 pub(super) struct Targets {
+    table: Box<Table>,
     slots: Vec<Option<Watched>>,
 }
 
 #[derive(Clone, Copy)]
 struct Watched {
-    bucket: u32,
+    bucket: usize,
     target: Target,
 }
 
 impl Targets {
     pub(super) fn new(max_targets: u16) -> Self {
-        Self { slots: vec![None; usize::from(max_targets.max(1))] }
+        Self {
+            table: Box::new([Target::default(); TARGET_BUCKETS as usize]),
+            slots: vec![None; usize::from(max_targets.max(1))],
+        }
     }
 
     /// Enters a process, not counted yet.
@@ -27,28 +33,19 @@ impl Targets {
         let Some((slot, free)) = (0..).zip(&mut self.slots).find(|(_, watched)| watched.is_none()) else {
             return Err(full);
         };
-        let mut table: Array<_, Target> = load::map_mut(ebpf, "TARGETS")?;
-        let what = "enter the process into the table of targets";
-        for probe in 0..TARGET_PROBES {
-            let bucket = identity.tgid.wrapping_add(probe) % TARGET_BUCKETS;
-            let there = table.get(&bucket, 0).map_err(|error| ProbeError::from_bpf(what, &error))?;
-            if there.tgid == 0 || there.tgid == TARGET_REMOVED {
-                let target = Target { slot, counting: 0, ..identity };
-                table.set(bucket, target, 0).map_err(|error| ProbeError::from_bpf(what, &error))?;
-                *free = Some(Watched { bucket, target });
-                return Ok(Slot(slot));
-            }
-        }
-        Err(full)
+        let buckets = (0..TARGET_PROBES).map(|probe| (identity.tgid.wrapping_add(probe) % TARGET_BUCKETS) as usize);
+        let is_free = |bucket: &usize| matches!(self.table[*bucket].tgid, 0 | TARGET_REMOVED);
+        let Some(bucket) = buckets.into_iter().find(is_free) else { return Err(full) };
+        let target = Target { slot, counting: 0, ..identity };
+        *free = Some(Watched { bucket, target });
+        self.set(ebpf, bucket, target)?;
+        Ok(Slot(slot))
     }
 
     /// Takes a process out of the table. Its slot stays taken until it is [freed](Self::free).
     pub(super) fn remove(&mut self, ebpf: &mut Ebpf, slot: Slot) -> Result<(), ProbeError> {
         let Some(Some(watched)) = self.slots.get(usize::from(slot.0)) else { return Ok(()) };
-        let mut table: Array<_, Target> = load::map_mut(ebpf, "TARGETS")?;
-        table
-            .set(watched.bucket, Target { tgid: TARGET_REMOVED, ..Target::default() }, 0)
-            .map_err(|error| ProbeError::from_bpf("change the table of targets", &error))
+        self.set(ebpf, watched.bucket, Target { tgid: TARGET_REMOVED, ..Target::default() })
     }
 
     /// The thread-group id of a process in the initial PID namespace.
@@ -67,10 +64,15 @@ impl Targets {
     pub(super) fn set_counting(&mut self, ebpf: &mut Ebpf, slot: Slot, counting: bool) -> Result<(), ProbeError> {
         let Some(Some(watched)) = self.slots.get_mut(usize::from(slot.0)) else { return Ok(()) };
         watched.target.counting = u16::from(counting);
-        let mut table: Array<_, Target> = load::map_mut(ebpf, "TARGETS")?;
-        table
-            .set(watched.bucket, watched.target, 0)
-            .map_err(|error| ProbeError::from_bpf("change the table of targets", &error))
+        let (bucket, target) = (watched.bucket, watched.target);
+        self.set(ebpf, bucket, target)
+    }
+
+    /// Changes a bucket. The table is one value, of which the kernel writes what did not change once more, too.
+    fn set(&mut self, ebpf: &mut Ebpf, bucket: usize, target: Target) -> Result<(), ProbeError> {
+        self.table[bucket] = target;
+        let mut table: Array<_, Table> = load::map_mut(ebpf, TARGETS_SECTION)?;
+        table.set(0, &*self.table, 0).map_err(|error| ProbeError::from_bpf("change the table of targets", &error))
     }
 }
 

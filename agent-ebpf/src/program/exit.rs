@@ -73,10 +73,15 @@ fn on_counted(task: *const u8, slot: u32, ids: u64, call: &Call, syscall: Syscal
         }
         return;
     }
-    // The calls differ in what the verifier knows of them; once that is forgotten they are one.
-    let (syscall_code, descriptor) = (forget(code as u64, ids) as u8, call.descriptor(0));
-    let moved = |bytes| Moved { task, target: slot, ids, syscall: syscall_code, bytes };
     let class = syscall.class();
+    let descriptor = call.descriptor(0);
+    let bytes = match syscall {
+        Syscall::Sendmmsg | Syscall::Recvmmsg => messages::bytes(slot, call, ret as u64),
+        _ => ret as u64,
+    };
+    // The calls differ in what the verifier knows of them; once that is forgotten they are one, here and below.
+    let (code, bytes) = (forget(code as u64, ids) as u8, forget(bytes, ids));
+    let moved = Moved { task, target: slot, ids, syscall: code, bytes };
     if matches!(class, Class::InKernel) {
         let plan = if has!(order) { Plan::of(call, syscall, ids) } else { Plan::NONE };
         let (source, sink) = match syscall {
@@ -86,27 +91,25 @@ fn on_counted(task: *const u8, slot: u32, ids: u64, call: &Call, syscall: Syscal
         };
         let (source, sink) = (forget(source as u64, ids) as u32, forget(sink as u64, ids) as u32);
         let (source, sink) = (Object::of(task, slot, source), Object::of(task, slot, sink));
-        let places = moved(ret as u64).in_kernel(&source, &sink);
+        let places = moved.in_kernel(&source, &sink);
         if has!(order) {
-            plan.note(slot, ids, &places, ret as u64);
+            plan.note(slot, ids, &places, bytes);
         }
         return;
     }
     let began = if has!(order) { Began::of(call, syscall, ids) } else { Began::UNKNOWN };
-    let messages = forget(matches!(syscall, Syscall::Sendmmsg | Syscall::Recvmmsg) as u64, ids);
     // fs/splice.c, vmsplice: a writable end takes from memory.
-    let is_sent = matches!(class, Class::Write) || matches!(class, Class::Vmsplice) && is_writable(task, descriptor);
+    let is_read = matches!(class, Class::Read) || matches!(class, Class::Vmsplice) && !is_writable(task, descriptor);
+    if is_read {
+        let source = Object::of(task, slot, forget(descriptor as u64, ids) as u32);
+        moved.into_memory(&source, &began);
+        return;
+    }
     let memory = sent_from(call, syscall);
     let flags = forget(zerocopy_flag(call, syscall) as u64, ids) as u8;
     let memory = Memory { address: forget(memory.address, ids), is_vector: forget(memory.is_vector as u64, ids) != 0 };
-    let is_sent = forget(is_sent as u64, ids) != 0;
-    let object = Object::of(task, slot, forget(descriptor as u64, ids) as u32);
-    let bytes = if messages != 0 { messages::bytes(slot, call, ret as u64) } else { ret as u64 };
-    if is_sent {
-        moved(bytes).out_of_memory(&object, flags, memory, &began);
-    } else {
-        moved(bytes).into_memory(&object, &began);
-    }
+    let sink = Object::of(task, slot, forget(descriptor as u64, ids) as u32);
+    moved.out_of_memory(&sink, flags, memory, &began);
 }
 
 #[inline(always)]

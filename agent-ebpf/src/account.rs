@@ -10,7 +10,7 @@
 //! | `RESULTS` | per-CPU array | [`call_index`] | calls by result | cannot |
 //! | `FILES` | hash | [`FileKey`] | [`FileValue`]: its name, and its index into `FILE_COUNTS` | `FILES_OTHER` |
 //! | `FILE_COUNTS` | array | that index | [`FileCounts`] | goes with the keys |
-//! | `HINTS` | array | [`hint`] | an index into `FILE_COUNTS`, and the epoch | another's is replaced |
+//! | `.bss.hints` | one value | [`hint`] | indices into `FILE_COUNTS`, each with the epoch | another's is replaced |
 //! | `FILES_OTHER` | per-CPU array | target | [`FileCounts`] | cannot |
 //! | `DIRECTORIES` | hash | [`InodeKey`] | [`Directory`] | files stay unnamed, counted |
 //! | `THREADS` | array | thread id modulo | [`Thread`](crate::Thread) | counted as not attributed |
@@ -24,7 +24,7 @@
 //! | `STATE` | array | [`STATE_NEXT_FILE`] and its like | a word | cannot |
 //! | [`EPOCH_SECTION`] | one value | | grows when keys were removed: what is remembered from before is void | cannot |
 //!
-//! Keys and counts lie apart, so that the program can remember where the counts of a key are (`HINTS`, and each CPU's
+//! Keys and counts lie apart, so that the program can remember where the counts of a key are (the hints, and each CPU's
 //! `RECENT_TRANSFERS`) and add to them without a second look into a hash table.
 
 // Every number cast here counts variants or ports: far below 2^32, and the kernel side has no `try_into` to spare.
@@ -271,10 +271,10 @@ impl FileCounts {
     }
 }
 
-/// Entries of `HINTS`: as many as `zctrace serve` takes files, and twice those of the one-shot, so that few share one.
+/// How many hints there are: as many as `zctrace serve` takes files, and twice those of the one-shot, so that few share one.
 pub const HINTS: u32 = 65536;
 
-/// Index into `HINTS`, for a file whose key is `inode` and those two words.
+/// Index into the hints, for a file whose key is `inode` and those two words.
 #[must_use]
 #[inline(always)]
 pub const fn hint(inode: u64, rest: u64, word: u64) -> u32 {

@@ -71,8 +71,9 @@ impl Targets {
     /// Changes a bucket. The table is one value, of which the kernel writes what did not change once more, too.
     fn set(&mut self, ebpf: &mut Ebpf, bucket: usize, target: Target) -> Result<(), ProbeError> {
         self.table[bucket] = target;
-        let mut table: Array<_, Table> = load::map_mut(ebpf, TARGETS_SECTION)?;
-        table.set(0, &*self.table, 0).map_err(|error| ProbeError::from_bpf("change the table of targets", &error))
+        let mut map: Array<_, Table> = load::map_mut(ebpf, TARGETS_SECTION)?;
+        let table: &Table = &self.table;
+        map.set(0, table, 0).map_err(|error| ProbeError::from_bpf("change the table of targets", &error))
     }
 }
 

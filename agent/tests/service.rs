@@ -295,6 +295,26 @@ fn a_pid_that_another_process_gets_is_another_process() {
     assert_eq!(sample("zctrace_transfers_total{target=\"sleep\",syscall=\"read\",source=\"other\""), None);
 }
 
+/// The library that `faketime` sets, whose path is the distribution's.
+fn faketime() -> String {
+    // It fails where one that had the same PID has left its shared memory behind, as each of them does.
+    for _ in 0..10 {
+        let command =
+            Command::new("faketime").args(["-f", "+0", "env"]).stdout(Stdio::piped()).stderr(Stdio::null()).spawn();
+        let child = command.unwrap();
+        let pid = child.id();
+        let output = child.wait_with_output().unwrap();
+        for left in [format!("faketime_shm_{pid}"), format!("sem.faketime_sem_{pid}")] {
+            let _ = fs::remove_file(Path::new("/dev/shm").join(left));
+        }
+        let environment = String::from_utf8_lossy(&output.stdout);
+        if let Some(library) = environment.lines().find_map(|line| line.strip_prefix("LD_PRELOAD=")) {
+            return library.trim().to_owned();
+        }
+    }
+    panic!("faketime sets no library");
+}
+
 #[test]
 fn a_clock_that_is_set_back_changes_no_count() {
     let _alone = alone();
@@ -306,11 +326,7 @@ fn a_clock_that_is_set_back_changes_no_count() {
     let pid = target.pid().to_string();
     let stderr = File::create(&log).unwrap();
     let service = Service::run(free_address(), &["--pid", &pid, "--window", "2s"], |command| {
-        // `faketime` sets the library that it comes with, whose path is the distribution's.
-        let output = Command::new("faketime").args(["-f", "+0", "env"]).output().unwrap();
-        let environment = String::from_utf8_lossy(&output.stdout).into_owned();
-        let library = environment.lines().find_map(|line| line.strip_prefix("LD_PRELOAD=")).unwrap();
-        command.env("LD_PRELOAD", library.trim()).env("FAKETIME_TIMESTAMP_FILE", &clock).env("FAKETIME_NO_CACHE", "1");
+        command.env("LD_PRELOAD", faketime()).env("FAKETIME_TIMESTAMP_FILE", &clock).env("FAKETIME_NO_CACHE", "1");
         command.env("FAKETIME_DONT_FAKE_MONOTONIC", "1").stderr(stderr);
     });
     service.wait_for(UP, |up| up > 0.5);

@@ -7,6 +7,7 @@
 pub mod account;
 pub mod clients;
 pub mod features;
+pub mod files;
 pub mod fills;
 pub mod latency;
 pub mod offsets;
@@ -19,6 +20,7 @@ pub mod thread;
 pub use account::*;
 pub use clients::*;
 pub use features::{Constants, Features};
+pub use files::*;
 pub use fills::*;
 pub use latency::*;
 pub use offsets::Offsets;

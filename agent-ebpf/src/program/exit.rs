@@ -7,9 +7,9 @@ use super::{
     globals::has,
     messages,
     object::{Object, is_writable},
-    order::{self, Began, Plan},
+    order::{Began, Plan},
     read::forget,
-    refused,
+    refused, short,
     target::{is_same, target},
     task::{running, running_task, thread_ids},
     thread::Memory,
@@ -69,7 +69,7 @@ fn on_counted(task: *const u8, slot: u32, ids: u64, call: &Call, syscall: Syscal
         account::result(slot, code, ret.unsigned_abs() as u32);
         refused::note(task, slot, call, syscall, ret);
         if has!(order) {
-            order::note_nothing(slot, call, syscall, ret);
+            short::note_nothing(slot, call, syscall, ret);
         }
         return;
     }

@@ -1,34 +1,26 @@
-//! Where in its file a call began, beside where the last one ended; and calls of `sendfile` that sent less than was asked.
+//! Where in its file a call began, beside where the last one ended.
 
 use agent_ebpf::{
-    Endpoint, FOLLOWS, FilePath, Follows, NO_END, PORT_NONE, READ_AGAIN, READER_ENDS, READER_WAYS, Reader, Short,
-    ShortKey, ShortReason, Syscall,
+    FOLLOWS, FilePath, Follows, NO_END, PORT_NONE, READ_AGAIN, READER_ENDS, READER_WAYS, Reader, Syscall,
     reader::{CONNECTION, WRITER},
-    reader_key, reader_set, short_index,
+    reader_key, reader_set,
 };
-use aya_ebpf::{
-    macros::map,
-    maps::{Array, HashMap},
-};
+use aya_ebpf::{macros::map, maps::Array};
 
 use super::{
     account::{NOWHERE, add_tally},
     call::Call,
-    counter::{add_shared, entry},
-    globals::{constant, has, offset},
+    globals::{constant, has},
     maps::FILE_COUNTS,
-    object::{Object, file_of},
+    object::file_of,
     read::{far, forget, user},
+    short,
     task::current_task,
     transfer::Places,
 };
 
 #[map]
 pub(crate) static READERS: Array<[Reader; READER_WAYS]> = Array::with_max_entries(1, 0);
-#[map]
-pub(crate) static SHORTS: HashMap<ShortKey, Short> = HashMap::with_max_entries(1, 0);
-#[map]
-pub(crate) static SHORTS_OTHER: Array<Short> = Array::with_max_entries(1, 0);
 
 /// The offset of this name.
 macro_rules! at {
@@ -36,15 +28,10 @@ macro_rules! at {
         constant!(OrderOffsets, $member) as usize
     };
 }
+pub(super) use at;
 
-// include/uapi/asm-generic/errno-base.h
-const EAGAIN: i64 = 11;
-// include/uapi/asm-generic/fcntl.h
-const O_NONBLOCK: u32 = 0o4000;
-/// At least this much, and the call moved all that one may: `MAX_RW_COUNT`, with the largest pages that there are.
-const LIMIT: u64 = 0x7fff_0000;
 /// Where a call began can't be told.
-const UNKNOWN: u64 = u64::MAX;
+pub(super) const UNKNOWN: u64 = u64::MAX;
 
 /// How to tell where in the file a call began.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -59,8 +46,8 @@ enum Position {
     Unknown,
 }
 
-/// What of the arguments of a call inside the kernel tells its order. Made before what the call moved is counted: what is found out of a call here, the
-/// verifier need not tell apart there.
+/// What of the arguments of a call inside the kernel tells its order. Made before what the call moved is counted: what is found
+/// out of a call here, the verifier need not tell apart there.
 pub(crate) struct Plan {
     /// Of the first end: its descriptor and [`Position`], and what goes with that.
     first: (u64, u64),
@@ -106,7 +93,7 @@ impl Plan {
             let how = whose | self.first.0 | (FilePath::ZeroCopyRead as u64) << HOW_PATH;
             let reason = note_call(places.source as u64 | ids << 32, how, self.first.1, bytes, self.asked);
             if reason != SENT_ALL {
-                count_short(target as u64 | (places.port as u64) << 32, reason, self.asked, bytes & DESCRIPTOR);
+                short::count(target as u64 | (places.port as u64) << 32, reason, self.asked, bytes & DESCRIPTOR);
             }
         }
         if places.sink != NOWHERE {
@@ -208,14 +195,8 @@ extern "C" fn note_call(which: u64, how: u64, place: u64, moved: u64, asked: u64
         add_tally(counts, (path as usize) * FOLLOWS + follows as usize, 1, bytes);
     }
     if bytes < asked && port != PORT_NONE {
-        let task = current_task();
-        return if bytes >= LIMIT {
-            ShortReason::Limit
-        } else if has_ended(task, descriptor, if guess == 0 { Some(end) } else { user::<u64>(place) }) {
-            ShortReason::EndOfFile
-        } else {
-            waits(task, other)
-        } as u64;
+        let end = if guess == 0 { Some(end) } else { user::<u64>(place) };
+        return short::reason(current_task(), descriptor, other, bytes, end) as u64;
     }
     SENT_ALL
 }
@@ -231,26 +212,6 @@ fn read_end(descriptor: u32) -> u64 {
         Some(0) | None => UNKNOWN,
         Some(end) => end,
     }
-}
-
-/// Counts a call that moved nothing, if it is a `sendfile` into a socket that has no room, or out of a file that has ended.
-#[inline(always)]
-pub(crate) fn note_nothing(target: u32, call: &Call, syscall: Syscall, ret: i64) {
-    if syscall as u8 == Syscall::Sendfile as u8 && (ret == 0 || ret == -EAGAIN) && call.argument(3) != 0 {
-        let reason = if ret == 0 { ShortReason::EndOfFile } else { ShortReason::Again };
-        note_unsent(call.argument(0), target as u64, reason as u64, call.argument(3));
-    }
-}
-
-/// Counts `asked` bytes that did not leave through a descriptor, if it is a socket. A global function for the same reason.
-#[unsafe(no_mangle)]
-#[inline(never)]
-extern "C" fn note_unsent(descriptor: u64, target: u64, reason: u64, asked: u64) -> u64 {
-    let sink = Object::of(current_task(), target as u32, descriptor as u32);
-    if sink.kind == Endpoint::Socket as u8 {
-        count_short(target | (sink.port as u64) << 32, reason, asked, 0);
-    }
-    0
 }
 
 /// How a call that moved `bytes` follows the one before. In the same function, since old kernels give all that call each other 512
@@ -330,40 +291,4 @@ fn find(set: *mut Reader, key: u64) -> Option<*mut Reader> {
         let second = set.add(1);
         if (*second).key == key { Some(second) } else { None }
     }
-}
-
-/// Whether an open file has nothing behind this position.
-#[inline(always)]
-fn has_ended(task: *const u8, descriptor: u32, end: Option<u64>) -> bool {
-    let inode = file_of(task, descriptor).and_then(|file| far::<*const u8>(file, offset!(file_inode)));
-    let size = inode.and_then(|inode| far::<u64>(inode, at!(inode_size)));
-    match (size, end) {
-        (Some(size), Some(end)) => size <= end && end < UNKNOWN / 2,
-        _ => false,
-    }
-}
-
-#[inline(always)]
-fn waits(task: *const u8, descriptor: u32) -> ShortReason {
-    let flags = file_of(task, descriptor).and_then(|file| far::<u32>(file, at!(file_flags))).unwrap_or(0);
-    if flags & O_NONBLOCK != 0 { ShortReason::SendBuffer } else { ShortReason::Interrupted }
-}
-
-/// Counts a call that sent less than was asked. `whose` is the target and the port. A global function for the same reason.
-#[unsafe(no_mangle)]
-#[inline(never)]
-extern "C" fn count_short(whose: u64, reason: u64, asked: u64, sent: u64) -> u64 {
-    let key = ShortKey { target: whose as u16, reason: reason as u16, port: (whose >> 32) as u32 };
-    let entry = entry(&SHORTS, &key, Short { calls: 0, asked: 0, sent: 0 });
-    let first = short_index(whose as u16 as u32, ShortReason::SendBuffer);
-    let Some(entry) = entry.or_else(|| SHORTS_OTHER.get_ptr_mut(first + reason as u32)) else { return 0 };
-    // SAFETY: fields of a map's value.
-    unsafe {
-        add_shared(&raw mut (*entry).calls, 1);
-        add_shared(&raw mut (*entry).asked, asked);
-        if sent != 0 {
-            add_shared(&raw mut (*entry).sent, sent);
-        }
-    }
-    0
 }

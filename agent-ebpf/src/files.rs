@@ -1,0 +1,213 @@
+//! What is counted of files, and what they are called: see the table of maps in [`account`](crate::account).
+
+// The number cast here counts targets, or is cut on purpose.
+#![allow(clippy::cast_possible_truncation)]
+
+use crate::{
+    account::Tally,
+    order::{Direction, FOLLOWS, Follows, Runs},
+};
+
+/// An inode, told apart from one that gets its number later.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[cfg_attr(feature = "agent", derive(serde::Serialize, serde::Deserialize))]
+pub struct InodeKey {
+    /// `inode.i_ino`.
+    pub inode: u64,
+    /// `super_block.s_dev`, in the kernel's own encoding: 12 bits major, 20 bits minor.
+    pub device: u32,
+    /// `inode.i_generation`.
+    pub generation: u32,
+}
+
+/// What file traffic is told apart by.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct FileKey {
+    /// The file.
+    pub inode: InodeKey,
+    /// Slot of the target.
+    pub target: u32,
+    /// [`PORT_NONE`] for what moved between the file and anything but an inet socket, memory among it; otherwise the
+    /// port of [`TransferKey::port`], for what left through such a socket.
+    pub port: u32,
+}
+
+/// In which way a file's bytes moved: see [`tally_index`]. The first [`MOVING_PATHS`] move the file's own bytes.
+#[repr(u8)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FilePath {
+    /// Out of the file inside the kernel: `sendfile`, `splice`, `copy_file_range`.
+    ZeroCopyRead = 0,
+    /// Out of the file into user memory.
+    CopiedRead,
+    /// Into the file, by whatever call.
+    Written,
+    /// What a thread had read out of the file into memory when it next sent from memory through this port, and the calls
+    /// that read it. They are [`FilePath::CopiedRead`] bytes too, of the entry without a port.
+    Carried,
+    /// What the thread then sent through this port: bytes of a socket, not of the file. With TLS they are more.
+    SentCopied,
+}
+
+/// How many [`FilePath`]s move bytes out of a file or into it: the first ones.
+pub const MOVING_PATHS: usize = 3;
+/// Tallies of one [`FileKey`].
+pub const TALLIES: usize = MOVING_PATHS * FOLLOWS + 2;
+
+/// Index into [`FileCounts::tallies`]. How a call follows the one before is only told of those that move a file's own bytes.
+#[must_use]
+#[inline(always)]
+pub const fn tally_index(path: FilePath, follows: Follows) -> usize {
+    let path = path as usize;
+    if path < MOVING_PATHS { path * FOLLOWS + follows as usize } else { MOVING_PATHS * (FOLLOWS - 1) + path }
+}
+
+/// Counts of one [`FileKey`].
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct FileCounts {
+    /// Whose counts these are: a CPU that believes so by [`hint`] looks here. Zero where they are nobody's.
+    pub key: FileKey,
+    /// By [`tally_index`]: a call is in one of them. Calls and bytes lie side by side, so that both are in one cache line.
+    pub tallies: [Tally; TALLIES],
+}
+
+impl FileCounts {
+    /// What moved in one way, however its calls followed each other.
+    #[must_use]
+    pub fn of(&self, path: FilePath) -> Tally {
+        let follows: &[Follows] = if (path as usize) < MOVING_PATHS { &Follows::ALL } else { &[Follows::Unknown] };
+        self.sum(&[path], follows)
+    }
+
+    /// How the calls of one direction followed each other.
+    #[must_use]
+    pub fn runs(&self, direction: Direction) -> Runs {
+        let paths: &[FilePath] = match direction {
+            Direction::Read => &[FilePath::ZeroCopyRead, FilePath::CopiedRead],
+            Direction::Written => &[FilePath::Written],
+        };
+        Runs { sequential: self.sum(paths, &[Follows::Sequential]), random: self.sum(paths, &[Follows::Random]) }
+    }
+
+    fn sum(&self, paths: &[FilePath], follows: &[Follows]) -> Tally {
+        let mut sum = Tally::default();
+        for path in paths {
+            for follows in follows {
+                let tally = self.tallies[tally_index(*path, *follows)];
+                sum.calls += tally.calls;
+                sum.bytes += tally.bytes;
+            }
+        }
+        sum
+    }
+}
+
+/// How many hints there are: as many as `zctrace serve` takes files, and twice those of the one-shot, so that few share one.
+pub const HINTS: u32 = 65536;
+
+/// Index into the hints, for a file whose key is `inode` and those two words.
+#[must_use]
+#[inline(always)]
+pub const fn hint(inode: u64, rest: u64, word: u64) -> u32 {
+    // Fibonacci hashing (Knuth, The Art of Computer Programming, 6.4): what follows each other lies apart.
+    let mixed = (inode ^ rest << 20 ^ word >> 32 << 40 ^ word << 52).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    (mixed >> 48) as u32
+}
+
+/// Bytes of a file by the first three [`FilePath`]s, and the calls that moved them: through all ports together.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "agent", derive(serde::Serialize, serde::Deserialize))]
+pub struct FileBytes {
+    /// Bytes, indexed by [`FilePath`].
+    pub bytes: [u64; 3],
+    /// Calls, indexed by [`FilePath`].
+    pub calls: [u64; 3],
+}
+
+/// Longest file name kept, in bytes, its end marked by a zero. Kafka's are at most 20 digits and two suffixes.
+pub const FILE_NAME: usize = 64;
+/// Longest directory name kept, in bytes, its end marked by a zero: `NAME_MAX` and the zero.
+pub const DIRECTORY_NAME: usize = 256;
+
+/// Name of one [`FileKey`], and where its counts are.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FileValue {
+    /// Index into `FILE_COUNTS`.
+    pub index: u32,
+    /// Zero.
+    pub padding: u32,
+    /// The directory it was opened in.
+    pub parent: InodeKey,
+    /// Its name when it was first seen, cut to fit.
+    pub name: [u8; FILE_NAME],
+}
+
+/// Name of a directory when it was first seen.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Directory {
+    /// The directory it lies in.
+    pub parent: InodeKey,
+    /// Its own name.
+    pub name: [u8; DIRECTORY_NAME],
+}
+
+#[cfg(feature = "agent")]
+mod pod {
+    // SAFETY: all of these are `repr(C)`, without padding that could hold anything, and every bit pattern is a value.
+    unsafe impl aya::Pod for super::InodeKey {}
+    // SAFETY: as above.
+    unsafe impl aya::Pod for super::FileKey {}
+    // SAFETY: as above.
+    unsafe impl aya::Pod for super::FileCounts {}
+    // SAFETY: as above.
+    unsafe impl aya::Pod for super::FileValue {}
+    // SAFETY: as above.
+    unsafe impl aya::Pod for super::Directory {}
+}
+
+const _: () = assert!(size_of::<FileKey>() == 24);
+const _: () = assert!(HINTS == 1 << 16);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PATHS: [FilePath; 5] =
+        [FilePath::ZeroCopyRead, FilePath::CopiedRead, FilePath::Written, FilePath::Carried, FilePath::SentCopied];
+
+    /// Ways to move bytes, each with how a call may follow the one before.
+    fn kinds() -> impl Iterator<Item = (FilePath, Follows)> {
+        let told =
+            |path: FilePath| if (path as usize) < MOVING_PATHS { &Follows::ALL[..] } else { &[Follows::Unknown] };
+        PATHS.into_iter().flat_map(move |path| told(path).iter().map(move |follows| (path, *follows)))
+    }
+
+    #[test]
+    fn every_kind_of_call_has_a_tally_of_its_own_and_no_tally_is_left_over() {
+        let mut uses = [0; TALLIES];
+        kinds().for_each(|(path, follows)| uses[tally_index(path, follows)] += 1);
+        assert_eq!(uses, [1; TALLIES]);
+    }
+
+    #[test]
+    fn a_call_counts_once_by_its_path_and_once_by_how_it_follows() {
+        let mut counts = FileCounts::default();
+        for (power, (path, follows)) in kinds().enumerate() {
+            counts.tallies[tally_index(path, follows)] = Tally { calls: 1 << power, bytes: 10 << power };
+        }
+        let calls: u64 = PATHS.into_iter().map(|path| counts.of(path).calls).sum();
+        assert_eq!(calls, (1 << TALLIES) - 1);
+        assert_eq!(counts.of(FilePath::CopiedRead), Tally { calls: 0b111_000, bytes: 10 * 0b111_000 });
+        assert_eq!(counts.of(FilePath::SentCopied).calls, 1 << (TALLIES - 1));
+        let (read, written) = (counts.runs(Direction::Read), counts.runs(Direction::Written));
+        assert_eq!(read.sequential, Tally { calls: 0b010_010, bytes: 10 * 0b010_010 });
+        assert_eq!(read.random.calls, 0b100_100);
+        assert_eq!((written.sequential.calls, written.random.calls), (1 << 7, 1 << 8));
+    }
+}

@@ -29,8 +29,8 @@ pub struct FileKey {
     pub inode: InodeKey,
     /// Slot of the target.
     pub target: u32,
-    /// [`PORT_NONE`] for what moved between the file and anything but an inet socket, memory among it; otherwise the
-    /// port of [`TransferKey::port`], for what left through such a socket.
+    /// [`PORT_NONE`](crate::PORT_NONE) for what moved between the file and anything but an inet socket, memory among it; otherwise the
+    /// port of [`TransferKey::port`](crate::TransferKey::port), for what left through such a socket.
     pub port: u32,
 }
 

@@ -232,10 +232,10 @@ pub const fn counter_index(target: u32, counter: Counter) -> u32 {
 pub const STATE_NEXT_TRANSFER: u32 = 0;
 /// Word of `STATE`: the next index into `FILE_COUNTS` that was never used.
 pub const STATE_NEXT_FILE: u32 = 1;
-/// The map of the epoch, a word.
-pub const EPOCH_SECTION: &str = ".data.epoch";
 /// Words of `STATE`.
 pub const STATE_WORDS: u32 = 2;
+/// The map of the epoch, a word.
+pub const EPOCH_SECTION: &str = ".data.epoch";
 
 /// Ports in one value of `LISTENERS`, a byte each: 1 for a listener's. Bytes, not bits, since a byte is stored in one go.
 pub const PORTS_PER_WORD: usize = 64;

@@ -71,12 +71,26 @@ fn size_bucket(bytes: u64) -> usize {
 /// Counts bytes of a file, which is open as `descriptor`, or known already where that is none, and returns the place where.
 #[inline(always)]
 pub(crate) fn file(key: &FileKey, descriptor: u32, tid: u32, path: FilePath, calls: u64, bytes: u64) -> u32 {
-    let Some((place, counts)) = file_place(key, descriptor, tid) else {
-        file_other(key.target, path, calls, bytes);
-        return NOWHERE;
-    };
+    let Some((place, counts)) = place_of_file(key, descriptor, tid, path, calls, bytes) else { return NOWHERE };
     add_tally(counts, tally_index(path, Follows::Unknown), calls, bytes);
     place
+}
+
+/// Where the counts of a file are, for whoever adds to them; `None` if there is no place for it, and it is counted here.
+#[inline(always)]
+pub(crate) fn place_of_file(
+    key: &FileKey,
+    descriptor: u32,
+    tid: u32,
+    path: FilePath,
+    calls: u64,
+    bytes: u64,
+) -> Option<(u32, *mut FileCounts)> {
+    let found = file_place(key, descriptor, tid);
+    if found.is_none() {
+        file_other(key.target, path, calls, bytes);
+    }
+    found
 }
 
 /// Adds to one of the tallies of a file, by [`tally_index`].
@@ -94,7 +108,7 @@ pub(crate) fn add_tally(counts: *mut FileCounts, index: usize, calls: u64, bytes
 
 /// Counts bytes of a file that found no place.
 #[inline(always)]
-pub(crate) fn file_other(target: u32, path: FilePath, calls: u64, bytes: u64) {
+fn file_other(target: u32, path: FilePath, calls: u64, bytes: u64) {
     count(target, Counter::FilesFull, 1);
     if let Some(other) = FILES_OTHER.get_ptr_mut(target) {
         // SAFETY: as above.

@@ -1,9 +1,9 @@
 //! Where in its file a call began, beside where the last one ended.
 
 use agent_ebpf::{
-    FOLLOWS, FilePath, Follows, NO_END, PORT_NONE, READ_AGAIN, READER_ENDS, READER_WAYS, Reader, Syscall,
+    FilePath, Follows, NO_END, PORT_NONE, READ_AGAIN, READER_ENDS, READER_WAYS, Reader, Syscall,
     reader::{CONNECTION, WRITER},
-    reader_key, reader_set,
+    reader_key, reader_set, tally_index,
 };
 use aya_ebpf::{macros::map, maps::Array};
 
@@ -60,8 +60,8 @@ pub(crate) struct Plan {
 // Where the parts of `how` lie, an argument of `note_call`: bits.
 const DESCRIPTOR: u64 = 0x7fff_ffff;
 const HOW_POSITION: u64 = 32;
-const HOW_PATH: u64 = 34;
-const WHOSE_PORT: u64 = 36;
+const HOW_WRITTEN: u64 = 1 << 34;
+const WHOSE_PORT: u64 = 35;
 /// What [`note_call`] returns where no [`ShortReason`] is to be counted.
 const SENT_ALL: u64 = u64::MAX;
 
@@ -90,14 +90,14 @@ impl Plan {
         // No call moves more than 31 bits of bytes.
         let bytes = bytes & DESCRIPTOR | (self.second.0 & DESCRIPTOR) << 32;
         if places.source != NOWHERE {
-            let how = whose | self.first.0 | (FilePath::ZeroCopyRead as u64) << HOW_PATH;
+            let how = whose | self.first.0;
             let reason = note_call(places.source as u64 | ids << 32, how, self.first.1, bytes, self.asked);
             if reason != SENT_ALL {
                 short::count(target as u64 | (places.port as u64) << 32, reason, self.asked, bytes & DESCRIPTOR);
             }
         }
         if places.sink != NOWHERE {
-            let how = whose | self.second.0 | (FilePath::Written as u64) << HOW_PATH;
+            let how = whose | self.second.0 | HOW_WRITTEN;
             note_call(places.sink as u64 | ids << 32, how, self.second.1, bytes, 0);
         }
     }
@@ -162,21 +162,19 @@ fn position(call: &Call, syscall: Syscall, is_source: bool) -> (Position, u64) {
 
 /// Counts a call by where it began, and returns why it sent less than was asked. A global function: the verifier looks at it once.
 ///
-/// `which` is the place of its file and the thread; `how` the port, the [`FilePath`], how to tell where it began, and the file's
-/// descriptor; `moved` the bytes and the other descriptor; `asked` what a `sendfile` was asked for.
+/// `which` is the place of its file and the thread; `how` the port, whether the file is written, how to tell where it began, and
+/// the file's descriptor; `moved` the bytes and the other descriptor; `asked` what a `sendfile` was asked for.
 #[unsafe(no_mangle)]
 #[inline(never)]
 extern "C" fn note_call(which: u64, how: u64, place: u64, moved: u64, asked: u64) -> u64 {
     let (descriptor, other) = ((how & DESCRIPTOR) as u32, (moved >> 32) as u32);
     let (port, bytes) = ((how >> WHOSE_PORT) as u32, moved & DESCRIPTOR);
     let position = how >> HOW_POSITION & 3;
-    let path = how >> HOW_PATH & 3;
-    let is_read = path != FilePath::Written as u64;
+    let is_read = how & HOW_WRITTEN == 0;
     let (mut end, mut guess) = (UNKNOWN, 0);
-    if position == Position::Start as u64 {
-        end = place + bytes;
-    } else if position == Position::End as u64 {
-        // Not yet: see `note_run`.
+    // No call inside the kernel has its start among its arguments.
+    if position == Position::End as u64 {
+        // Not yet: see `follows`.
         guess = if is_read { read_end(descriptor) } else { UNKNOWN };
     } else if position == Position::OfFile as u64 {
         end = position_of(current_task(), descriptor);
@@ -190,9 +188,10 @@ extern "C" fn note_call(which: u64, how: u64, place: u64, moved: u64, asked: u64
     };
     let end = forget(end, which);
     let (end, guess) = if guess == 0 { (end, 0) } else { (place, forget(guess, which)) };
-    let follows = follows(reader_key(which as u32, reader), end, bytes, is_read, guess) as u64;
+    let follows = follows(reader_key(which as u32, reader), end, bytes, is_read, guess);
+    let path = if is_read { FilePath::ZeroCopyRead } else { FilePath::Written };
     if let Some(counts) = FILE_COUNTS.get_ptr_mut(which as u32) {
-        add_tally(counts, (path as usize) * FOLLOWS + follows as usize, 1, bytes);
+        add_tally(counts, tally_index(path, follows), 1, bytes);
     }
     if bytes < asked && port != PORT_NONE {
         let end = if guess == 0 { Some(end) } else { user::<u64>(place) };

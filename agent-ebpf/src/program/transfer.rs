@@ -6,7 +6,7 @@ use agent_ebpf::{
 };
 
 use super::{
-    account::{NOWHERE, add_tally, file_other, transfer},
+    account::{NOWHERE, add_tally, place_of_file, transfer},
     clients::note_client,
     counter::count,
     globals::has,
@@ -14,7 +14,6 @@ use super::{
     object::Object,
     order::Began,
     read::forget,
-    recent::file_place,
     thread::{self, Carried, Memory},
 };
 
@@ -104,10 +103,8 @@ impl Moved {
     #[inline(always)]
     fn whole(&self, file: &Object, began: &Began, path: FilePath, reader: u32) -> u32 {
         let key = FileKey { inode: file.inode, target: self.target, port: PORT_NONE };
-        let Some((place, counts)) = file_place(&key, file.descriptor, self.ids as u32) else {
-            file_other(self.target, path, 1, self.bytes);
-            return NOWHERE;
-        };
+        let found = place_of_file(&key, file.descriptor, self.ids as u32, path, 1, self.bytes);
+        let Some((place, counts)) = found else { return NOWHERE };
         let follows = if has!(order) {
             began.follows(self.task, file.descriptor, reader_key(place, reader), self.bytes, path)
         } else {
@@ -121,10 +118,8 @@ impl Moved {
     #[inline(always)]
     fn part(&self, file: &Object, port: u32, path: FilePath) -> u32 {
         let key = FileKey { inode: file.inode, target: self.target, port };
-        let Some((place, counts)) = file_place(&key, file.descriptor, self.ids as u32) else {
-            file_other(self.target, path, 1, self.bytes);
-            return NOWHERE;
-        };
+        let found = place_of_file(&key, file.descriptor, self.ids as u32, path, 1, self.bytes);
+        let Some((place, counts)) = found else { return NOWHERE };
         if !has!(order) {
             add_tally(counts, tally_index(path, Follows::Unknown), 1, self.bytes);
         }

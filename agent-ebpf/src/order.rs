@@ -3,7 +3,7 @@
 //!
 //! | map | type | index or key | value | full? |
 //! |---|---|---|---|---|
-//! | `READERS` | array | [`reader_set`] | [`Reader`]s | what came first leaves, and begins anew |
+//! | `READERS` | array | [`reader_set`] | [`Reader`]s: all but the first of a file | what came first leaves, and begins anew |
 //! | `SHORTS` | hash | [`ShortKey`] | [`Short`] | `SHORTS_OTHER` |
 //! | `SHORTS_OTHER` | array | [`short_index`] | [`Short`] | cannot |
 //!
@@ -29,12 +29,12 @@ pub enum Direction {
 #[repr(u8)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Follows {
-    /// Nothing before it is known, or where it began is not, or nobody asks.
-    Unknown = 0,
     /// It began where an earlier one of the same reader or writer had ended.
-    Sequential,
+    Sequential = 0,
     /// It began elsewhere.
     Random,
+    /// Nothing before it is known, or where it began is not, or nobody asks.
+    Unknown,
 }
 
 /// How many there are.
@@ -42,7 +42,7 @@ pub const FOLLOWS: usize = Follows::ALL.len();
 
 impl Follows {
     /// Each, in the order of their values.
-    pub const ALL: [Self; 3] = [Self::Unknown, Self::Sequential, Self::Random];
+    pub const ALL: [Self; 3] = [Self::Sequential, Self::Random, Self::Unknown];
 }
 
 /// How calls follow each other. What is in neither of the two is [`Follows::Unknown`].
@@ -64,7 +64,8 @@ pub const READ_AGAIN: u64 = 1 << 20;
 /// [`Reader::ends`]: none.
 pub const NO_END: u64 = u64::MAX;
 
-/// Where a reader's last calls on a file ended, the last one first.
+/// Where a reader's last calls on a file ended, the last one first. Of the first reader of a file, and of who writes to it, the last
+/// one is told beside its counts, in [`FileCounts`](crate::FileCounts): here are those before it, once it went on from elsewhere.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Reader {
@@ -74,15 +75,13 @@ pub struct Reader {
     pub ends: [u64; READER_ENDS],
 }
 
-/// Who reads or writes: the upper half of a [`reader_key`].
+/// Who reads: the upper half of a [`reader_key`]. All who write to a file are one.
 pub mod reader {
     /// The descriptor of a connection is a reader: with this bit, it is no thread.
     pub const CONNECTION: u32 = 1 << 31;
-    /// All who write to a file are one.
-    pub const WRITER: u32 = u32::MAX;
 }
 
-/// The place of a file in `FILE_COUNTS`, and who reads or writes it: never 0.
+/// The place of a file in `FILE_COUNTS`, and who reads it: never 0.
 #[must_use]
 #[inline(always)]
 pub const fn reader_key(place: u32, reader: u32) -> u64 {

@@ -25,12 +25,18 @@ pub struct Thread {
     /// Bytes of `file` that were read and for which nothing has been sent yet: what is sent from memory before that many
     /// bytes have left is taken for the file's.
     pub unsent: u64,
+    /// What `file` was open as: a [`hint`](crate::hint) is found by it.
+    pub descriptor: u32,
+    /// Zero.
+    pub padding: u32,
     /// The first ports that it sent through from memory, see [`crate::TransferKey::port`]; 0: none yet.
     pub ports: [u32; THREAD_PORTS],
     /// Calls that sent through each of them, and at last through any other port.
     pub sends: [u64; THREAD_PORTS + 1],
     /// What those through each of them began with.
     pub looks: [Looks; THREAD_PORTS],
+    /// Zero: an entry is two cache lines, of which a read touches the first.
+    pub unused: [u64; 3],
 }
 
 /// What a thread's sends through one port began with: whether each of them need be looked at for the header of a TLS record,
@@ -95,6 +101,9 @@ impl Looks {
 
 /// Entries of the thread table.
 pub const THREADS: u32 = 16384;
+
+const _: () = assert!(size_of::<Thread>() == 2 * 64);
+const _: () = assert!(core::mem::offset_of!(Thread, ports) == 64);
 
 #[cfg(test)]
 mod tests {

@@ -2,14 +2,15 @@
 //! that cannot be.
 
 use agent_ebpf::{
-    Counter, ENDS, FileCounts, FileKey, FilePath, Follows, RESULT_RESTARTED, SIZE_BUCKETS, TALLIES, Tally, TransferKey,
-    call_index, ends_index, log2, tally_index,
+    Counter, ENDS, FILE_PATHS, FileCounts, FileKey, FilePath, Follows, RESULT_RESTARTED, SIZE_BUCKETS, TALLIES, Tally,
+    TransferKey, call_index, ends_index, log2, tally_index,
 };
 
 use super::{
     counter::{add, add_shared, count},
     maps::{FILES_OTHER, RESULTS, TRANSFERS, TRANSFERS_OTHER},
-    recent::{file_place, transfer_index},
+    read::forget,
+    recent::{Known, file_place, transfer_index},
 };
 
 /// Counts a call that moved nothing: `result` is 0 or an errno.
@@ -68,10 +69,10 @@ fn size_bucket(bytes: u64) -> usize {
     log2(bytes, u32::BITS) as usize & (SIZE_BUCKETS - 1)
 }
 
-/// Counts bytes of a file, which is open as `descriptor`, or known already where that is none, and returns the place where.
+/// Counts bytes of a file, and returns the place where.
 #[inline(always)]
-pub(crate) fn file(key: &FileKey, descriptor: u32, tid: u32, path: FilePath, calls: u64, bytes: u64) -> u32 {
-    let Some((place, counts)) = place_of_file(key, descriptor, tid, path, calls, bytes) else { return NOWHERE };
+pub(crate) fn file(key: &FileKey, known: Known, tid: u32, path: FilePath, calls: u64, bytes: u64) -> u32 {
+    let Some((place, counts)) = place_of_file(key, known, tid, path, calls, bytes) else { return NOWHERE };
     add_tally(counts, tally_index(path, Follows::Unknown), calls, bytes);
     place
 }
@@ -80,17 +81,24 @@ pub(crate) fn file(key: &FileKey, descriptor: u32, tid: u32, path: FilePath, cal
 #[inline(always)]
 pub(crate) fn place_of_file(
     key: &FileKey,
-    descriptor: u32,
+    known: Known,
     tid: u32,
     path: FilePath,
     calls: u64,
     bytes: u64,
 ) -> Option<(u32, *mut FileCounts)> {
-    let found = file_place(key, descriptor, tid);
+    let found = file_place(key, known, tid);
     if found.is_none() {
         file_other(key.target, path, calls, bytes);
     }
     found
+}
+
+/// [`tally_index`] of a [`Follows`] which is a number; `unknown` as in [`forget`].
+#[inline(always)]
+pub(crate) fn tally_of(path: FilePath, follows: u64, unknown: u64) -> usize {
+    // What follows is the same for all of them.
+    tally_index(path, Follows::Sequential) + forget(follows, unknown) as usize * FILE_PATHS
 }
 
 /// Adds to one of the tallies of a file, by [`tally_index`].

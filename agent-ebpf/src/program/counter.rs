@@ -61,6 +61,30 @@ pub(crate) fn take_next(word: *mut u64) -> u64 {
     next
 }
 
+/// Makes a word that is 0 this number, if no other CPU is faster; false otherwise. Without
+/// [`fetch`](agent_ebpf::Features::fetch), two may both believe that they were.
+#[inline(always)]
+pub(crate) fn claim(word: *mut u32, number: u32) -> bool {
+    if !has!(fetch) {
+        // SAFETY: an aligned word of a map's value.
+        unsafe { core::ptr::write_volatile(word, number) };
+        return true;
+    }
+    let mut found = 0u64;
+    // BPF_STX | BPF_ATOMIC | BPF_W with BPF_CMPXCHG: r0 = cmpxchg(*r1, r0, r2). As bytes, as above.
+    // SAFETY: as above.
+    unsafe {
+        core::arch::asm!(
+            ".byte 0xc3, 0x21, 0, 0, 0xf1, 0, 0, 0",
+            inlateout("r0") found,
+            in("r1") word,
+            in("r2") number as u64,
+            options(nostack),
+        );
+    }
+    found as u32 == 0
+}
+
 /// Adds to one of the target's counters.
 #[inline(always)]
 pub(crate) fn count(target: u32, counter: Counter, amount: u64) {

@@ -6,11 +6,15 @@ use agent_ebpf::{
     THREADS as THREAD_ENTRIES, Tally, Thread, TransferKey, TransferValue, syscall::SYSCALLS,
 };
 use aya_ebpf::{
+    bindings::BPF_F_MMAPABLE,
     macros::map,
     maps::{Array, HashMap, PerCpuArray, ProgramArray, Queue},
 };
 
 use super::values::{RECENT_ENTRIES, RecentTransfer, SCRATCHES, Scratch};
+
+/// The values begin with a page, and so with a cache line: that they could be mapped is of no use.
+const ALIGNED: u32 = BPF_F_MMAPABLE;
 
 #[map]
 pub(crate) static LISTENERS: Array<[u8; PORTS_PER_WORD]> = Array::with_max_entries(LISTENER_WORDS, 0);
@@ -27,7 +31,7 @@ pub(crate) static RESULTS: PerCpuArray<[u64; RESULTS_PER_CALL]> = PerCpuArray::w
 #[map]
 pub(crate) static FILES: HashMap<FileKey, FileValue> = HashMap::with_max_entries(32768, 0);
 #[map]
-pub(crate) static FILE_COUNTS: Array<FileCounts> = Array::with_max_entries(32768, 0);
+pub(crate) static FILE_COUNTS: Array<FileCounts> = Array::with_max_entries(32768, ALIGNED);
 #[map]
 pub(crate) static FREE_FILES: Queue<u32> = Queue::with_max_entries(32768, 0);
 #[map]
@@ -35,7 +39,7 @@ pub(crate) static FILES_OTHER: PerCpuArray<FileCounts> = PerCpuArray::with_max_e
 #[map]
 pub(crate) static DIRECTORIES: HashMap<InodeKey, Directory> = HashMap::with_max_entries(16384, 0);
 #[map]
-pub(crate) static THREADS: Array<Thread> = Array::with_max_entries(THREAD_ENTRIES, 0);
+pub(crate) static THREADS: Array<Thread> = Array::with_max_entries(THREAD_ENTRIES, ALIGNED);
 #[map]
 pub(crate) static COUNTERS: PerCpuArray<u64> = PerCpuArray::with_max_entries(COUNTERS_PER_TARGET, 0);
 #[map]

@@ -19,6 +19,7 @@ pub(crate) mod read;
 pub(crate) mod recent;
 pub(crate) mod refused;
 pub(crate) mod resolve;
+pub(crate) mod run;
 pub(crate) mod short;
 pub(crate) mod sync;
 pub(crate) mod target;

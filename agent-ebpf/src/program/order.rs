@@ -1,26 +1,19 @@
 //! Where in its file a call began, beside where the last one ended.
 
-use agent_ebpf::{
-    FilePath, Follows, NO_END, PORT_NONE, READ_AGAIN, READER_ENDS, READER_WAYS, Reader, Syscall,
-    reader::{CONNECTION, WRITER},
-    reader_key, reader_set, tally_index,
-};
-use aya_ebpf::{macros::map, maps::Array};
+use agent_ebpf::{FilePath, PORT_NONE, Syscall, reader::CONNECTION};
 
 use super::{
-    account::{NOWHERE, add_tally},
+    account::{NOWHERE, add_tally, tally_of},
     call::Call,
     globals::{constant, has},
     maps::FILE_COUNTS,
     object::file_of,
     read::{far, forget, user},
+    run::Run,
     short,
     task::current_task,
     transfer::Places,
 };
-
-#[map]
-pub(crate) static READERS: Array<[Reader; READER_WAYS]> = Array::with_max_entries(1, 0);
 
 /// The offset of this name.
 macro_rules! at {
@@ -122,17 +115,16 @@ impl Began {
         Self { position: forget(position as u64, ids), at: forget(at, ids) }
     }
 
-    /// How the call follows the one before of this reader or writer.
+    /// Where in the file the call ended, which moved so many bytes, or [`UNKNOWN`].
     #[inline(always)]
-    pub(crate) fn follows(&self, task: *const u8, descriptor: u32, key: u64, bytes: u64, path: FilePath) -> Follows {
-        let end = if self.position == Position::Start as u64 {
+    pub(crate) fn end(&self, task: *const u8, descriptor: u32, bytes: u64) -> u64 {
+        if self.position == Position::Start as u64 {
             self.at + bytes
         } else if self.position == Position::OfFile as u64 {
             position_of(task, descriptor)
         } else {
             UNKNOWN
-        };
-        follows(key, end, bytes, !matches!(path, FilePath::Written), 0)
+        }
     }
 }
 
@@ -174,25 +166,28 @@ extern "C" fn note_call(which: u64, how: u64, place: u64, moved: u64, asked: u64
     let (mut end, mut guess) = (UNKNOWN, 0);
     // No call inside the kernel has its start among its arguments.
     if position == Position::End as u64 {
-        // Not yet: see `follows`.
+        // Not yet: see below.
         guess = if is_read { read_end(descriptor) } else { UNKNOWN };
     } else if position == Position::OfFile as u64 {
         end = position_of(current_task(), descriptor);
     }
     let reader = if !is_read {
-        WRITER
+        None
     } else if port != PORT_NONE {
-        CONNECTION | other
+        Some(CONNECTION | other)
     } else {
-        (which >> 32) as u32
+        Some((which >> 32) as u32)
     };
-    let end = forget(end, which);
-    let (end, guess) = if guess == 0 { (end, 0) } else { (place, forget(guess, which)) };
-    let follows = follows(reader_key(which as u32, reader), end, bytes, is_read, guess);
-    let path = if is_read { FilePath::ZeroCopyRead } else { FilePath::Written };
-    if let Some(counts) = FILE_COUNTS.get_ptr_mut(which as u32) {
-        add_tally(counts, tally_index(path, follows), 1, bytes);
+    let Some(counts) = FILE_COUNTS.get_ptr_mut(which as u32) else { return SENT_ALL };
+    let run = Run { place: which as u32, counts, reader };
+    if guess != 0 {
+        // A look at the process's memory costs more than all of the rest: it is not taken where the file's last read ended just where
+        // this reader's next one should.
+        end = if run.expected_end(bytes) == guess { guess } else { user::<u64>(place).unwrap_or(UNKNOWN) };
     }
+    let end = forget(end, which);
+    let path = if is_read { FilePath::ZeroCopyRead } else { FilePath::Written };
+    add_tally(counts, tally_of(path, run.follows(end, bytes), which), 1, bytes);
     if bytes < asked && port != PORT_NONE {
         let end = if guess == 0 { Some(end) } else { user::<u64>(place) };
         return short::reason(current_task(), descriptor, other, bytes, end) as u64;
@@ -210,84 +205,5 @@ fn read_end(descriptor: u32) -> u64 {
     match file_of(current_task(), descriptor).and_then(|file| far::<u64>(file, offset)) {
         Some(0) | None => UNKNOWN,
         Some(end) => end,
-    }
-}
-
-/// How a call that moved `bytes` follows the one before. In the same function, since old kernels give all that call each other 512
-/// bytes of stack.
-///
-/// `place` is where it ended; or, if `guess` is not 0, the address of the process at which that lies. A look there costs more than all
-/// of the rest: it is not taken where the file's last read ended just where this reader's next one should, as `guess` says.
-#[inline(always)]
-fn follows(key: u64, place: u64, bytes: u64, is_read: bool, guess: u64) -> Follows {
-    let Some(set) = READERS.get_ptr_mut(reader_set(key)) else { return Follows::Unknown };
-    let set = set.cast::<Reader>();
-    let known = find(set, key);
-    let end = if guess == 0 {
-        place
-    } else {
-        // SAFETY: a field of a map's value, an entry that only this reader writes to.
-        let expected = known.map_or(0, |known| unsafe { *(&raw const (*known).ends).cast::<u64>() } + bytes);
-        // No call ends at 0, and what is not known nowhere.
-        if guess == expected { guess } else { user::<u64>(place).unwrap_or(UNKNOWN) }
-    };
-    let end = forget(end, key);
-    if end < bytes || end >= UNKNOWN / 2 {
-        return Follows::Unknown;
-    }
-    let start = end - bytes;
-    let Some(known) = known else {
-        // SAFETY: the value of a map has room for two. Whose place another CPU's reader takes at the same time begins anew, too.
-        unsafe {
-            *set.add(1) = *set;
-            *set = Reader { key, ends: [end, NO_END, NO_END, NO_END] };
-        }
-        // At the beginning of a file nothing comes before.
-        return if start == 0 { Follows::Sequential } else { Follows::Unknown };
-    };
-    // SAFETY: as above.
-    let ends = unsafe { (&raw mut (*known).ends).cast::<u64>() };
-    let again = if is_read { READ_AGAIN } else { 0 };
-    let goes_on = |known: u64| start <= known && known - start <= again && known != NO_END;
-    // SAFETY: see above.
-    let mut is_sequential = goes_on(unsafe { *ends });
-    if !is_sequential {
-        // A thread may go on from where an earlier one of its calls ended: that place comes first then. Where none is, the one that
-        // was not used for the longest time goes.
-        let is_connection = key >> 32 & CONNECTION as u64 != 0;
-        let mut found = READER_ENDS;
-        let mut i = 1;
-        while i < READER_ENDS && !is_connection {
-            // SAFETY: the index is below their number, here and below; checked ones would make a panic, which no program may.
-            if found == READER_ENDS && goes_on(unsafe { *ends.add(i) }) {
-                found = i;
-            }
-            i += 1;
-        }
-        let mut i = READER_ENDS - 1;
-        while i > 0 {
-            if i <= found {
-                // SAFETY: see above.
-                unsafe { *ends.add(i) = *ends.add(i - 1) };
-            }
-            i -= 1;
-        }
-        is_sequential = found < READER_ENDS;
-    }
-    // SAFETY: see above.
-    unsafe { *ends = end };
-    if is_sequential { Follows::Sequential } else { Follows::Random }
-}
-
-/// The reader with this key, if it is one of the set.
-#[inline(always)]
-fn find(set: *mut Reader, key: u64) -> Option<*mut Reader> {
-    // SAFETY: the value of a map has room for two.
-    unsafe {
-        if (*set).key == key {
-            return Some(set);
-        }
-        let second = set.add(1);
-        if (*second).key == key { Some(second) } else { None }
     }
 }

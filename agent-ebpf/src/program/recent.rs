@@ -12,6 +12,7 @@ use super::{
     globals::{EPOCH, HINTS, has},
     maps::{FILE_COUNTS, FILES, FREE_FILES, FREE_TRANSFERS, RECENT_TRANSFERS, STATE, TRANSFER_KEYS, TRANSFERS},
     naming,
+    object::NO_DESCRIPTOR,
     values::{RECENT_ENTRIES, RecentTransfer},
 };
 
@@ -88,16 +89,26 @@ extern "C" fn new_transfer(word: u64, port: u64) -> u64 {
     unsafe { TRANSFER_KEYS.get(key) }.map_or(NO_PLACE, |index| *index as u64)
 }
 
-/// Where the counts of this file are, as an index and as a pointer; `None` if there is no place for it. `descriptor` leads to its
-/// name; where it is none, an entry of the same file tells it.
+/// How a file is known to the thread that asks where its counts are.
+#[derive(Clone, Copy)]
+pub(crate) enum Known {
+    /// It is open as this descriptor, which leads to its name.
+    Open(u32),
+    /// It was, when it was read: an entry of the same file tells its name.
+    WasOpen(u32),
+}
+
+/// Where the counts of this file are, as an index and as a pointer; `None` if there is no place for it.
 #[inline(always)]
-pub(crate) fn file_place(key: &FileKey, descriptor: u32, tid: u32) -> Option<(u32, *mut FileCounts)> {
-    let rest = key.inode.device as u64 | (key.inode.generation as u64) << 32;
-    let word = key.target as u64 | (key.port as u64) << 32;
+pub(crate) fn file_place(key: &FileKey, known: Known, tid: u32) -> Option<(u32, *mut FileCounts)> {
+    let (hinted, descriptor) = match known {
+        Known::Open(descriptor) => (descriptor, descriptor),
+        Known::WasOpen(descriptor) => (descriptor, NO_DESCRIPTOR),
+    };
     let epoch = epoch() << 32;
     // SAFETY: the index is below their number; a word that several CPUs store in one go, here and below.
     let (remembered, seen) = unsafe {
-        let remembered = HINTS.get().cast::<u64>().add(hint(key.inode.inode, rest, word) as usize);
+        let remembered = HINTS.get().cast::<u64>().add(hint(hinted, key.target, key.port) as usize);
         (remembered, core::ptr::read_volatile(remembered))
     };
     if seen & EPOCH_PART == epoch
@@ -106,6 +117,8 @@ pub(crate) fn file_place(key: &FileKey, descriptor: u32, tid: u32) -> Option<(u3
     {
         return Some((seen as u32, counts));
     }
+    let rest = key.inode.device as u64 | (key.inode.generation as u64) << 32;
+    let word = key.target as u64 | (key.port as u64) << 32;
     let index = place(find_file(key.inode.inode, rest, word, descriptor as u64, tid as u64))?;
     let counts = FILE_COUNTS.get_ptr_mut(index)?;
     // SAFETY: see above.

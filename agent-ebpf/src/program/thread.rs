@@ -10,8 +10,9 @@ use super::{
     fills,
     globals::has,
     maps::THREADS,
-    object::NO_DESCRIPTOR,
+    object::{NO_DESCRIPTOR, Object},
     read::user,
+    recent::Known,
 };
 
 /// What a thread had read when it sent.
@@ -53,6 +54,7 @@ extern "C" fn take_entry(target: u64, tid: u64) -> u64 {
     thread.read_calls = 0;
     thread.file_bytes = 0;
     thread.unsent = 0;
+    thread.descriptor = NO_DESCRIPTOR;
     thread.file = InodeKey { inode: 0, device: 0, generation: 0 };
     thread.ports = [0; THREAD_PORTS];
     thread.sends = [0; THREAD_PORTS + 1];
@@ -62,11 +64,12 @@ extern "C" fn take_entry(target: u64, tid: u64) -> u64 {
 
 /// Remembers that this thread has bytes of a file in its memory.
 #[inline(always)]
-pub(crate) fn reads(target: u32, tid: u32, inode: &InodeKey, bytes: u64) {
+pub(crate) fn reads(target: u32, tid: u32, file: &Object, bytes: u64) {
     let Some(thread) = entry(target, tid) else { return };
+    thread.descriptor = file.descriptor;
     thread.read_bytes += bytes;
     thread.read_calls += 1;
-    if is_same(&thread.file, inode) {
+    if is_same(&thread.file, &file.inode) {
         thread.file_bytes += bytes;
         thread.unsent += bytes;
         return;
@@ -74,7 +77,7 @@ pub(crate) fn reads(target: u32, tid: u32, inode: &InodeKey, bytes: u64) {
     if thread.file_bytes != 0 {
         count(target, Counter::CarriedUnattributed, thread.file_bytes);
     }
-    thread.file = *inode;
+    thread.file = file.inode;
     thread.file_bytes = bytes;
     thread.unsent = bytes;
 }
@@ -101,13 +104,14 @@ pub(crate) fn sends(target: u32, tid: u32, port: u32, sent: u64, memory: Memory)
     thread.read_calls = 0;
     thread.file_bytes = 0;
     let key = FileKey { inode: thread.file, target, port };
+    let known = Known::WasOpen(thread.descriptor);
     if of_file != 0 {
-        file(&key, NO_DESCRIPTOR, tid, FilePath::Carried, calls, of_file);
+        file(&key, known, tid, FilePath::Carried, calls, of_file);
         if has!(page_cache) {
             fills::sent(target, tid, &key.inode, port);
         }
     }
-    let place = file(&key, NO_DESCRIPTOR, tid, FilePath::SentCopied, 1, sent);
+    let place = file(&key, known, tid, FilePath::SentCopied, 1, sent);
     Carried { bytes, flags: FLAG_FILE | tls, place }
 }
 

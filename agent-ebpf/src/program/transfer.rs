@@ -1,12 +1,11 @@
 //! A call that moved bytes: what it adds to, at both of its ends.
 
 use agent_ebpf::{
-    ClientPath, Counter, Endpoint, FLAG_MSG_ZEROCOPY, FileKey, FilePath, Follows, PORT_NONE, TransferKey,
-    reader::WRITER, reader_key, tally_index,
+    ClientPath, Counter, Endpoint, FLAG_MSG_ZEROCOPY, FileKey, FilePath, Follows, PORT_NONE, TransferKey, tally_index,
 };
 
 use super::{
-    account::{NOWHERE, add_tally, place_of_file, transfer},
+    account::{NOWHERE, add_tally, place_of_file, tally_of, transfer},
     clients::note_client,
     counter::count,
     globals::has,
@@ -14,6 +13,8 @@ use super::{
     object::Object,
     order::Began,
     read::forget,
+    recent::Known,
+    run::Run,
     thread::{self, Carried, Memory},
 };
 
@@ -49,8 +50,8 @@ impl Moved {
         note_unknown(self.target, source.unknown, self.bytes);
         let mut place = NOWHERE;
         if source.kind == Endpoint::File as u8 {
-            thread::reads(self.target, self.ids as u32, &source.inode, self.bytes);
-            place = self.whole(source, began, FilePath::CopiedRead, self.ids as u32);
+            thread::reads(self.target, self.ids as u32, source, self.bytes);
+            place = self.whole(source, began, FilePath::CopiedRead);
         }
         let kind = self.transfer(source.kind, Endpoint::Memory as u8, 0, source.port, 0);
         self.client(source.kind, Endpoint::Memory as u8, 0, source);
@@ -67,7 +68,7 @@ impl Moved {
             carried = thread::sends(self.target, self.ids as u32, sink.port, self.bytes, memory);
             place = carried.place;
         } else if sink.kind == Endpoint::File as u8 {
-            place = self.whole(sink, began, FilePath::Written, WRITER);
+            place = self.whole(sink, began, FilePath::Written);
         }
         let flags = flags | carried.flags;
         let kind = self.transfer(Endpoint::Memory as u8, sink.kind, flags, sink.port, carried.bytes);
@@ -101,16 +102,18 @@ impl Moved {
 
     /// Counts bytes of a file that its own end tells all about.
     #[inline(always)]
-    fn whole(&self, file: &Object, began: &Began, path: FilePath, reader: u32) -> u32 {
+    fn whole(&self, file: &Object, began: &Began, path: FilePath) -> u32 {
         let key = FileKey { inode: file.inode, target: self.target, port: PORT_NONE };
-        let found = place_of_file(&key, file.descriptor, self.ids as u32, path, 1, self.bytes);
+        let found = place_of_file(&key, Known::Open(file.descriptor), self.ids as u32, path, 1, self.bytes);
         let Some((place, counts)) = found else { return NOWHERE };
         let follows = if has!(order) {
-            began.follows(self.task, file.descriptor, reader_key(place, reader), self.bytes, path)
+            let reader = if matches!(path, FilePath::Written) { None } else { Some(self.ids as u32) };
+            let end = began.end(self.task, file.descriptor, self.bytes);
+            Run { place, counts, reader }.follows(end, self.bytes)
         } else {
-            Follows::Unknown
+            Follows::Unknown as u64
         };
-        add_tally(counts, tally_index(path, follows), 1, self.bytes);
+        add_tally(counts, tally_of(path, follows, self.ids), 1, self.bytes);
         place
     }
 
@@ -118,7 +121,7 @@ impl Moved {
     #[inline(always)]
     fn part(&self, file: &Object, port: u32, path: FilePath) -> u32 {
         let key = FileKey { inode: file.inode, target: self.target, port };
-        let found = place_of_file(&key, file.descriptor, self.ids as u32, path, 1, self.bytes);
+        let found = place_of_file(&key, Known::Open(file.descriptor), self.ids as u32, path, 1, self.bytes);
         let Some((place, counts)) = found else { return NOWHERE };
         if !has!(order) {
             add_tally(counts, tally_index(path, Follows::Unknown), 1, self.bytes);

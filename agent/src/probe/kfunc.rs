@@ -10,19 +10,21 @@ use super::Layout;
 /// `r0 = 0`, in place of a call of what the kernel lacks. No path leads there: see [`agent_ebpf::Features`].
 const NOTHING: [u8; 8] = [0xb7, 0, 0, 0, 0, 0, 0, 0];
 
-/// `r2 = fetch_add(*(u64 *)r1, r2)`, as the program's `take_next` has it. Kernels without `BPF_FETCH` refuse a program with
-/// it, also where no path leads to it.
-const FETCH_ADD: [u8; 8] = [0xdb, 0x21, 0, 0, 0x01, 0, 0, 0];
+/// `r2 = fetch_add(*(u64 *)r1, r2)` and `r0 = cmpxchg(*(u32 *)r1, r0, r2)`, as the program's `take_next` and `claim` have them.
+/// Kernels without `BPF_FETCH` refuse a program with them, also where no path leads to them.
+const FETCHES: [[u8; 8]; 2] = [[0xdb, 0x21, 0, 0, 0x01, 0, 0, 0], [0xc3, 0x21, 0, 0, 0xf1, 0, 0, 0]];
 
 /// The object with the numbers that this kernel knows the functions by, and without what it does not have; `fetch`:
-/// whether that is not [`FETCH_ADD`].
+/// whether those are not [`FETCHES`].
 pub(super) fn link(object: &[u8], layout: &Layout, fetch: bool) -> Vec<u8> {
     let mut linked = object.to_vec();
     for kfunc in KFUNCS {
         rewrite(&mut linked, kfunc, layout.function(kfunc.name));
     }
     if !fetch {
-        instructions(&mut linked, FETCH_ADD).for_each(|instruction| *instruction = NOTHING);
+        for fetch in FETCHES {
+            instructions(&mut linked, fetch).for_each(|instruction| *instruction = NOTHING);
+        }
     }
     linked
 }

@@ -11,6 +11,7 @@
 //! | `FILES` | hash | [`FileKey`](crate::FileKey) | [`FileValue`](crate::FileValue): its name, and its index into `FILE_COUNTS` | `FILES_OTHER` |
 //! | `FILE_COUNTS` | array | that index | [`FileCounts`](crate::FileCounts) | goes with the keys |
 //! | `.bss.hints` | one value | [`hint`](crate::hint) | indices into `FILE_COUNTS`, each with the epoch | another's is replaced |
+//! | `.bss.file_transfers` | one value | [`file_transfer_index`] | indices into `TRANSFERS`, each with the epoch | cannot |
 //! | `FILES_OTHER` | per-CPU array | target | [`FileCounts`](crate::FileCounts) | cannot |
 //! | `DIRECTORIES` | hash | [`InodeKey`](crate::InodeKey) | [`Directory`](crate::Directory) | files stay unnamed, counted |
 //! | `THREADS` | array | thread id modulo | [`Thread`](crate::Thread) | counted as not attributed |
@@ -24,13 +25,16 @@
 //! | `STATE` | array | [`STATE_NEXT_FILE`] and its like | a word | cannot |
 //! | [`EPOCH_SECTION`] | one value | | grows when keys were removed: what is remembered from before is void | cannot |
 //!
-//! Keys and counts lie apart, so that the program can remember where the counts of a key are (the hints, and each CPU's
-//! `RECENT_TRANSFERS`) and add to them without a second look into a hash table.
+//! Keys and counts lie apart, so that the program can remember where the counts of a key are (the hints, the transfers of files,
+//! and each CPU's `RECENT_TRANSFERS`) and add to them without a second look into a hash table.
 
 // Every number cast here counts variants or ports: far below 2^32, and the kernel side has no `try_into` to spare.
 #![allow(clippy::cast_possible_truncation)]
 
-use crate::syscall::{SYSCALLS, Syscall};
+use crate::{
+    syscall::{SYSCALLS, Syscall},
+    target::MAX_TARGETS,
+};
 
 /// Where bytes come from or go to.
 #[repr(u8)]
@@ -221,6 +225,17 @@ impl Counter {
     ];
 }
 
+/// What calls move between files and memory, by target and call: in one way each.
+pub const FILE_TRANSFERS: u32 = MAX_TARGETS << CALL_BITS;
+const CALL_BITS: u32 = 5;
+
+/// Index into those.
+#[must_use]
+#[inline(always)]
+pub const fn file_transfer_index(target: u32, syscall: u8) -> u32 {
+    (target << CALL_BITS | syscall as u32) & (FILE_TRANSFERS - 1)
+}
+
 /// Index into `COUNTERS`.
 #[must_use]
 #[inline(always)]
@@ -283,3 +298,4 @@ mod pod {
 
 const _: () = assert!(size_of::<TransferKey>() == 12);
 const _: () = assert!(Syscall::ALL.len() < 0x3f);
+const _: () = assert!(SYSCALLS <= 1 << CALL_BITS && FILE_TRANSFERS.is_power_of_two());

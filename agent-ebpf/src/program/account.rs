@@ -10,7 +10,7 @@ use super::{
     counter::{add, add_shared, count},
     maps::{FILES_OTHER, RESULTS, TRANSFERS, TRANSFERS_OTHER},
     read::forget,
-    recent::{Known, file_place, transfer_index},
+    recent::{Known, file_place, file_transfer_index, transfer_index},
 };
 
 /// Counts a call that moved nothing: `result` is 0 or an errno.
@@ -26,10 +26,11 @@ pub(crate) fn result(target: u32, syscall: u8, result: u32) {
 /// A place that no array has.
 pub(crate) const NOWHERE: u32 = u32::MAX;
 
-/// Counts a transfer, and returns the place where.
+/// Counts a transfer, and returns the place where. `is_of_file`: between a file and memory.
 #[inline(always)]
-pub(crate) fn transfer(key: &TransferKey, bytes: u64, carried: u64) -> u32 {
-    let index = transfer_index(key).unwrap_or(NOWHERE);
+pub(crate) fn transfer(key: &TransferKey, is_of_file: bool, bytes: u64, carried: u64) -> u32 {
+    let index = if is_of_file { file_transfer_index(key) } else { transfer_index(key) };
+    let index = forget(index.unwrap_or(NOWHERE) as u64, bytes) as u32;
     let Some(value) = TRANSFERS.get_ptr_mut(index) else {
         transfer_other(key, bytes);
         return NOWHERE;

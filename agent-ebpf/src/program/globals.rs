@@ -3,7 +3,9 @@
 
 use core::{cell::UnsafeCell, mem::MaybeUninit};
 
-use agent_ebpf::{HINTS as HINT_ENTRIES, SyscallTable, TARGET_BUCKETS, Target};
+use agent_ebpf::{
+    FILE_TRANSFERS as FILE_TRANSFER_ENTRIES, HINTS as HINT_ENTRIES, SyscallTable, TARGET_BUCKETS, Target,
+};
 
 /// Call numbers of the machine's own ABI. `MaybeUninit` keeps the compiler from folding the values it sees here, which are not
 /// the ones at run time.
@@ -49,6 +51,11 @@ pub(crate) static EPOCH: Shared<u64> = Shared(UnsafeCell::new(1));
 #[unsafe(no_mangle)]
 #[unsafe(link_section = ".bss.hints")]
 pub(crate) static HINTS: Shared<[u64; HINT_ENTRIES as usize]> = Shared(UnsafeCell::new([0; _]));
+
+/// Where is counted what a call of a target moves between a file and memory, and the epoch.
+#[unsafe(no_mangle)]
+#[unsafe(link_section = ".bss.file_transfers")]
+pub(crate) static FILE_TRANSFERS: Shared<[u64; FILE_TRANSFER_ENTRIES as usize]> = Shared(UnsafeCell::new([0; _]));
 
 /// Reads one member of a table here, or of another one that the agent sets before load.
 #[inline(always)]

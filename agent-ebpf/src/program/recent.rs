@@ -9,7 +9,7 @@ use aya_ebpf::{bindings::BPF_NOEXIST, maps::Queue};
 
 use super::{
     counter::take_next,
-    globals::{EPOCH, HINTS, has},
+    globals::{EPOCH, FILE_TRANSFERS, HINTS, has},
     maps::{FILE_COUNTS, FILES, FREE_FILES, FREE_TRANSFERS, RECENT_TRANSFERS, STATE, TRANSFER_KEYS, TRANSFERS},
     naming,
     object::NO_DESCRIPTOR,
@@ -51,6 +51,25 @@ pub(crate) fn transfer_index(key: &TransferKey) -> Option<u32> {
     if let Some((recent, epoch)) = remember {
         *recent = RecentTransfer { key: word, port: key.port, index, epoch };
     }
+    Some(index)
+}
+
+/// The same for what moves between a file and memory: of a call there is but one such kind.
+#[inline(always)]
+pub(crate) fn file_transfer_index(key: &TransferKey) -> Option<u32> {
+    let epoch = epoch() << 32;
+    // SAFETY: the index is below their number; a word that several CPUs store in one go, here and below.
+    let (remembered, seen) = unsafe {
+        let index = agent_ebpf::file_transfer_index(key.target as u32, key.syscall);
+        let remembered = FILE_TRANSFERS.get().cast::<u64>().add(index as usize);
+        (remembered, core::ptr::read_volatile(remembered))
+    };
+    if seen & EPOCH_PART == epoch {
+        return Some(seen as u32);
+    }
+    let index = transfer_index(key)?;
+    // SAFETY: see above.
+    unsafe { core::ptr::write_volatile(remembered, epoch | index as u64) };
     Some(index)
 }
 
@@ -126,7 +145,7 @@ pub(crate) fn file_place(key: &FileKey, known: Known, tid: u32) -> Option<(u32, 
     Some((index, counts))
 }
 
-/// The part of an entry of `HINTS` that is its epoch; the rest is an index.
+/// The part of an entry of `HINTS` and `FILE_TRANSFERS` that is its epoch; the rest is an index.
 const EPOCH_PART: u64 = 0xffff_ffff << 32;
 
 /// Whether these are the counts of this file. While another CPU notes whose they are, a part of its key and zeroes may be seen

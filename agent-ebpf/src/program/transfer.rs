@@ -53,7 +53,8 @@ impl Moved {
             thread::reads(self.target, self.ids as u32, source, self.bytes);
             place = self.whole(source, began, FilePath::CopiedRead);
         }
-        let kind = self.transfer(source.kind, Endpoint::Memory as u8, 0, source.port, 0);
+        let is_of_file = source.kind == Endpoint::File as u8;
+        let kind = self.transfer(source.kind, Endpoint::Memory as u8, 0, source.port, is_of_file, 0);
         self.client(source.kind, Endpoint::Memory as u8, 0, source);
         self.duration(kind, place, 0);
     }
@@ -71,7 +72,8 @@ impl Moved {
             place = self.whole(sink, began, FilePath::Written);
         }
         let flags = flags | carried.flags;
-        let kind = self.transfer(Endpoint::Memory as u8, sink.kind, flags, sink.port, carried.bytes);
+        let is_of_file = sink.kind == Endpoint::File as u8;
+        let kind = self.transfer(Endpoint::Memory as u8, sink.kind, flags, sink.port, is_of_file, carried.bytes);
         self.client(Endpoint::Memory as u8, sink.kind, flags, sink);
         // What a file's bytes are in memory for, they leave it by the other way.
         self.duration(kind, place, 1);
@@ -91,7 +93,7 @@ impl Moved {
         if sink_kind == Endpoint::File as u8 {
             places.sink = self.part(sink, PORT_NONE, FilePath::Written);
         }
-        let kind = self.transfer(source.kind, sink_kind, 0, socket.port, 0);
+        let kind = self.transfer(source.kind, sink_kind, 0, socket.port, false, 0);
         // What was counted is behind: the verifier need not tell apart where.
         places.source = forget(places.source as u64, self.ids) as u32;
         places.sink = forget(places.sink as u64, self.ids) as u32;
@@ -130,9 +132,10 @@ impl Moved {
     }
 
     #[inline(always)]
-    fn transfer(&self, source: u8, sink: u8, flags: u8, port: u32, carried: u64) -> u32 {
+    fn transfer(&self, source: u8, sink: u8, flags: u8, port: u32, is_of_file: bool, carried: u64) -> u32 {
         let (target, syscall) = (self.target as u16, self.syscall);
-        transfer(&TransferKey { target, syscall, source, sink, flags, padding: 0, port }, self.bytes, carried)
+        let key = TransferKey { target, syscall, source, sink, flags, padding: 0, port };
+        transfer(&key, is_of_file, self.bytes, carried)
     }
 
     /// Notes how long it took.

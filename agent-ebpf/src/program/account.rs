@@ -3,14 +3,14 @@
 
 use agent_ebpf::{
     Counter, ENDS, FILE_PATHS, FileCounts, FileKey, FilePath, Follows, RESULT_RESTARTED, SIZE_BUCKETS, TALLIES, Tally,
-    TransferKey, call_index, ends_index, log2, tally_index,
+    call_index, ends_index, tally_index,
 };
 
 use super::{
     counter::{add, add_shared, count},
     maps::{FILES_OTHER, RESULTS, TRANSFERS, TRANSFERS_OTHER},
     read::forget,
-    recent::{Known, file_place, file_transfer_index, transfer_index},
+    recent::{Kind, Known, file_place, file_transfer_index, transfer_index},
 };
 
 /// Counts a call that moved nothing: `result` is 0 or an errno.
@@ -28,11 +28,11 @@ pub(crate) const NOWHERE: u32 = u32::MAX;
 
 /// Counts a transfer, and returns the place where. `is_of_file`: between a file and memory.
 #[inline(always)]
-pub(crate) fn transfer(key: &TransferKey, is_of_file: bool, bytes: u64, carried: u64) -> u32 {
-    let index = if is_of_file { file_transfer_index(key) } else { transfer_index(key) };
+pub(crate) fn transfer(kind: Kind, is_of_file: bool, bytes: u64, carried: u64) -> u32 {
+    let index = if is_of_file { file_transfer_index(kind) } else { transfer_index(kind) };
     let index = forget(index.unwrap_or(NOWHERE) as u64, bytes) as u32;
     let Some(value) = TRANSFERS.get_ptr_mut(index) else {
-        transfer_other(key, bytes);
+        transfer_other(kind.word, bytes);
         return NOWHERE;
     };
     // SAFETY: fields of a map's value; the bucket is below the length of the histogram.
@@ -46,8 +46,11 @@ pub(crate) fn transfer(key: &TransferKey, is_of_file: bool, bytes: u64, carried:
     index
 }
 
-#[inline(always)]
-fn transfer_other(key: &TransferKey, bytes: u64) {
+/// Counts a transfer that found no place, by the first word of its kind. A global function: what is rarely done, the verifier looks at once.
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn transfer_other(word: u64, bytes: u64) -> u64 {
+    let key = Kind::key(word, 0);
     let target = key.target as u32;
     count(target, Counter::TransfersFull, 1);
     let ends = ends_index(key.source, key.sink);
@@ -61,13 +64,27 @@ fn transfer_other(key: &TransferKey, bytes: u64) {
             add(&raw mut (*tally).bytes, bytes);
         }
     }
+    0
 }
 
-/// `floor(log2(bytes))`, at most the last bucket.
+/// `floor(log2(bytes))`, at most the last bucket: found by five comparisons.
 #[inline(always)]
 fn size_bucket(bytes: u64) -> usize {
-    let bytes = if bytes > u32::MAX as u64 { u32::MAX as u64 } else { bytes };
-    log2(bytes, u32::BITS) as usize & (SIZE_BUCKETS - 1)
+    /// Of `$count` buckets from `$first` on.
+    macro_rules! among {
+        (1, $first:expr) => { $first };
+        (2, $first:expr) => { among!(=1, $first, 1) };
+        (4, $first:expr) => { among!(=2, $first, 2) };
+        (8, $first:expr) => { among!(=4, $first, 4) };
+        (16, $first:expr) => { among!(=8, $first, 8) };
+        (32, $first:expr) => { among!(=16, $first, 16) };
+        (=$half:tt, $first:expr, $step:literal) => {
+            if bytes < 1 << ($first + $step) { among!($half, $first) } else { among!($half, $first + $step) }
+        };
+    }
+    const { assert!(SIZE_BUCKETS == 32) };
+    // To the verifier all of them are one.
+    forget(among!(32, 0), bytes) as usize & (SIZE_BUCKETS - 1)
 }
 
 /// Counts bytes of a file, and returns the place where.

@@ -6,7 +6,7 @@ use aya_ebpf::{macros::map, maps::HashMap};
 use super::{
     counter::{add_shared, entry},
     globals::{constant, offset},
-    object::{AF_INET, AF_INET6, file_of, socket_of},
+    object::{AF_INET, AF_INET6, socket_of, used_file_of},
     read::far,
     task::current_task,
 };
@@ -53,7 +53,7 @@ fn add(map: &HashMap<ClientKey, ClientBytes>, key: &ClientKey, path: u64, bytes:
 /// The remote address of the running task's connection; `None` where there is none any more.
 #[inline(always)]
 fn remote(descriptor: u32) -> Option<[u8; 16]> {
-    let (_, sock) = socket_of(file_of(current_task(), descriptor)?)?;
+    let (_, sock) = socket_of(used_file_of(current_task(), descriptor)?)?;
     let family = far::<u16>(sock, offset!(sock_family))?;
     let words = if family == AF_INET {
         [0, 0, 0xffff_u32.to_be(), far::<u32>(sock, at!(ipv4))?]

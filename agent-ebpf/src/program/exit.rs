@@ -90,7 +90,7 @@ fn on_counted(task: *const u8, slot: u32, ids: u64, call: &Call, syscall: Syscal
             _ => (descriptor, call.descriptor(2)), // splice, copy_file_range
         };
         let (source, sink) = (forget(source as u64, ids) as u32, forget(sink as u64, ids) as u32);
-        let (source, sink) = (Object::of(task, slot, source), Object::of(task, slot, sink));
+        let (source, sink) = (Object::of_used(task, slot, source), Object::of_used(task, slot, sink));
         let places = moved.in_kernel(&source, &sink);
         if has!(order) {
             plan.note(slot, ids, &places, bytes);
@@ -101,14 +101,14 @@ fn on_counted(task: *const u8, slot: u32, ids: u64, call: &Call, syscall: Syscal
     // fs/splice.c, vmsplice: a writable end takes from memory.
     let is_read = matches!(class, Class::Read) || matches!(class, Class::Vmsplice) && !is_writable(task, descriptor);
     if is_read {
-        let source = Object::of(task, slot, forget(descriptor as u64, ids) as u32);
+        let source = Object::of_used(task, slot, forget(descriptor as u64, ids) as u32);
         moved.into_memory(&source, &began);
         return;
     }
     let memory = sent_from(call, syscall);
     let flags = forget(zerocopy_flag(call, syscall) as u64, ids) as u8;
     let memory = Memory { address: forget(memory.address, ids), is_vector: forget(memory.is_vector as u64, ids) != 0 };
-    let sink = Object::of(task, slot, forget(descriptor as u64, ids) as u32);
+    let sink = Object::of_used(task, slot, forget(descriptor as u64, ids) as u32);
     moved.out_of_memory(&sink, flags, memory, &began);
 }
 

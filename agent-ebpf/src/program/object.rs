@@ -5,7 +5,7 @@ use agent_ebpf::{Endpoint, InodeKey, PORT_DATAGRAM, PORT_NONE, PORT_OUTBOUND, PO
 use super::{
     globals::{has, offset},
     maps::LISTENERS,
-    read::{cast, far, forget, near, probe},
+    read::{cast, far, forget, near, probe, rare},
 };
 
 // include/uapi/linux/stat.h
@@ -54,15 +54,25 @@ impl Object {
         unknown: true,
     };
 
-    /// What `descriptor` of `task` is now.
+    /// What `descriptor` of `task`, that of a call which has moved something, is now.
+    #[inline(always)]
+    pub(crate) fn of_used(task: *const u8, target: u32, descriptor: u32) -> Self {
+        Self::behind(used_file_of(task, descriptor), target, descriptor)
+    }
+
+    /// What any `descriptor` of `task` is now.
     #[inline(always)]
     pub(crate) fn of(task: *const u8, target: u32, descriptor: u32) -> Self {
+        Self::behind(file_of(task, descriptor), target, descriptor)
+    }
+
+    #[inline(always)]
+    fn behind(file: Option<*const u8>, target: u32, descriptor: u32) -> Self {
         let mut object = Self::UNKNOWN;
-        if let Some(file) = file_of(task, descriptor) {
-            object.descriptor = descriptor;
-            if object.identify(file, target).is_none() {
-                object = Self::UNKNOWN;
-            }
+        object.descriptor = descriptor;
+        if file.and_then(|file| object.identify(file, target)).is_none() {
+            rare();
+            object = Self::UNKNOWN;
         }
         // What follows is the same for all kinds.
         object.kind = forget(object.kind as u64, descriptor as u64) as u8;
@@ -180,14 +190,24 @@ pub(crate) fn inode_key(inode: *const u8) -> Option<InodeKey> {
 /// `struct file *` in the descriptor table, as `fs/file.c` looks it up.
 #[inline(always)]
 pub(crate) fn file_of(task: *const u8, descriptor: u32) -> Option<*const u8> {
-    let files = near::<*const u8>(task, offset!(task_files))?;
-    if files.is_null() {
-        return None;
-    }
-    let fdt = near::<*const u8>(files, offset!(files_fdt))?;
-    if fdt.is_null() || descriptor >= near::<u32>(fdt, offset!(fdtable_max_fds))? {
-        return None;
-    }
+    let fdt = table_of(task)?;
+    if descriptor < near::<u32>(fdt, offset!(fdtable_max_fds))? { file_in(fdt, descriptor) } else { None }
+}
+
+/// The same for the descriptor of a call that has done something: it was in the table, and none ever shrinks.
+#[inline(always)]
+pub(crate) fn used_file_of(task: *const u8, descriptor: u32) -> Option<*const u8> {
+    file_in(table_of(task)?, descriptor)
+}
+
+// Whatever is read through a null pointer is null: only the last one need be looked at.
+#[inline(always)]
+fn table_of(task: *const u8) -> Option<*const u8> {
+    near::<*const u8>(near::<*const u8>(task, offset!(task_files))?, offset!(files_fdt))
+}
+
+#[inline(always)]
+fn file_in(fdt: *const u8, descriptor: u32) -> Option<*const u8> {
     let element = near::<u64>(fdt, offset!(fdtable_fd))? + descriptor as u64 * 8;
     let file = if has!(casts) {
         // `struct file **fd` is a number to the verifier. Any structure that begins with a pointer reads an element.

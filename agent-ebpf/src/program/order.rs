@@ -7,7 +7,7 @@ use super::{
     call::Call,
     globals::{constant, has},
     maps::FILE_COUNTS,
-    object::file_of,
+    object::used_file_of,
     read::{far, forget, user},
     run::Run,
     short,
@@ -131,7 +131,7 @@ impl Began {
 /// The file's own position; it has moved when a call is over.
 #[inline(always)]
 fn position_of(task: *const u8, descriptor: u32) -> u64 {
-    file_of(task, descriptor).and_then(|file| far::<u64>(file, at!(file_pos))).unwrap_or(UNKNOWN)
+    used_file_of(task, descriptor).and_then(|file| far::<u64>(file, at!(file_pos))).unwrap_or(UNKNOWN)
 }
 
 /// What tells where the call began in the file at its first or its second end.
@@ -202,7 +202,7 @@ fn read_end(descriptor: u32) -> u64 {
     if offset == 0 || !has!(casts) {
         return UNKNOWN;
     }
-    match file_of(current_task(), descriptor).and_then(|file| far::<u64>(file, offset)) {
+    match used_file_of(current_task(), descriptor).and_then(|file| far::<u64>(file, offset)) {
         Some(0) | None => UNKNOWN,
         Some(end) => end,
     }

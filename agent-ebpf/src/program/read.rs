@@ -66,6 +66,13 @@ pub(crate) fn cast(address: *const u8, type_id: usize) -> *const u8 {
     object
 }
 
+/// Stands where what seldom happens begins: the compiler does not do any of it before it is known that it happens.
+#[inline(always)]
+pub(crate) fn rare() {
+    // SAFETY: no instruction.
+    unsafe { core::arch::asm!("", options(nostack)) };
+}
+
 /// Reads a value at an address in the kernel; `None` if it can't be read.
 #[inline(always)]
 pub(crate) fn probe<T>(address: u64, offset: usize) -> Option<T> {

@@ -22,58 +22,83 @@ fn epoch() -> u64 {
     unsafe { core::ptr::read_volatile(EPOCH.get()) }
 }
 
+/// A [`TransferKey`] in two words.
+#[derive(Clone, Copy)]
+pub(crate) struct Kind {
+    pub(super) word: u64,
+    pub(super) port: u32,
+}
+
+impl Kind {
+    #[inline(always)]
+    pub(crate) fn of(key: &TransferKey) -> Self {
+        let word = key.target as u64
+            | (key.syscall as u64) << 16
+            | (key.source as u64) << 24
+            | (key.sink as u64) << 32
+            | (key.flags as u64) << 40;
+        Self { word, port: key.port }
+    }
+
+    /// Of the two words of one.
+    #[inline(always)]
+    pub(super) fn key(word: u64, port: u64) -> TransferKey {
+        TransferKey {
+            target: word as u16,
+            syscall: (word >> 16) as u8,
+            source: (word >> 24) as u8,
+            sink: (word >> 32) as u8,
+            flags: (word >> 40) as u8,
+            padding: 0,
+            port: port as u32,
+        }
+    }
+}
+
 /// Where the counts of this kind of transfer are; `None` if there is no place for it.
 #[inline(always)]
-pub(crate) fn transfer_index(key: &TransferKey) -> Option<u32> {
-    let word = key.target as u64
-        | (key.syscall as u64) << 16
-        | (key.source as u64) << 24
-        | (key.sink as u64) << 32
-        | (key.flags as u64) << 40;
-    let slot =
-        key.port ^ (key.syscall as u32) << 3 ^ (key.source as u32) << 6 ^ key.sink as u32 ^ (key.flags as u32) << 1;
+pub(crate) fn transfer_index(kind: Kind) -> Option<u32> {
+    let (word, port) = (kind.word, kind.port);
+    // The call, both ends, and the flags.
+    let slot = port ^ (word >> 13) as u32 ^ (word >> 18) as u32 ^ (word >> 32) as u32 ^ (word >> 39) as u32;
     let mut remember = None;
     if has!(exclusive) {
         let epoch = epoch();
         let recent = RECENT_TRANSFERS.get_ptr_mut(slot % RECENT_ENTRIES)?;
         // SAFETY: this CPU's own value.
         let recent = unsafe { &mut *recent };
-        if recent.key == word && recent.port == key.port && recent.epoch == epoch {
+        if recent.key == word && recent.port == port && recent.epoch == epoch {
             return Some(recent.index);
         }
         remember = Some((recent, epoch));
     }
-    // SAFETY: a value that is never written to again.
-    let index = match unsafe { TRANSFER_KEYS.get(key) } {
-        Some(index) => *index,
-        None => place(new_transfer(word, key.port as u64))?,
-    };
+    let index = place(find_transfer(word, port as u64))?;
     if let Some((recent, epoch)) = remember {
-        *recent = RecentTransfer { key: word, port: key.port, index, epoch };
+        *recent = RecentTransfer { key: word, port, index, epoch };
     }
     Some(index)
 }
 
 /// The same for what moves between a file and memory: of a call there is but one such kind.
 #[inline(always)]
-pub(crate) fn file_transfer_index(key: &TransferKey) -> Option<u32> {
+pub(crate) fn file_transfer_index(kind: Kind) -> Option<u32> {
     let epoch = epoch() << 32;
     // SAFETY: the index is below their number; a word that several CPUs store in one go, here and below.
     let (remembered, seen) = unsafe {
-        let index = agent_ebpf::file_transfer_index(key.target as u32, key.syscall);
+        let index = agent_ebpf::file_transfer_index(kind.word as u16 as u32, (kind.word >> 16) as u8);
         let remembered = FILE_TRANSFERS.get().cast::<u64>().add(index as usize);
         (remembered, core::ptr::read_volatile(remembered))
     };
     if seen & EPOCH_PART == epoch {
         return Some(seen as u32);
     }
-    let index = transfer_index(key)?;
+    let index = transfer_index(kind)?;
     // SAFETY: see above.
     unsafe { core::ptr::write_volatile(remembered, epoch | index as u64) };
     Some(index)
 }
 
-/// [`new_transfer`] and [`find_file`]: there is none.
+/// [`find_transfer`] and [`find_file`]: there is none.
 const NO_PLACE: u64 = u64::MAX;
 
 #[inline(always)]
@@ -81,20 +106,16 @@ fn place(found: u64) -> Option<u32> {
     if found == NO_PLACE { None } else { Some(found as u32) }
 }
 
-/// Makes a place for a kind of transfer, its key in two words. A global function: what is rarely done, the verifier looks at
-/// once, not for every way that leads here.
+/// The place of a kind of transfer in the table, or one that is made for it. A global function: what is rarely done, the verifier
+/// looks at once, not for every way that leads here.
 #[unsafe(no_mangle)]
 #[inline(never)]
-extern "C" fn new_transfer(word: u64, port: u64) -> u64 {
-    let key = TransferKey {
-        target: word as u16,
-        syscall: (word >> 16) as u8,
-        source: (word >> 24) as u8,
-        sink: (word >> 32) as u8,
-        flags: (word >> 40) as u8,
-        padding: 0,
-        port: port as u32,
-    };
+extern "C" fn find_transfer(word: u64, port: u64) -> u64 {
+    let key = Kind::key(word, port);
+    // SAFETY: a value that is never written to again.
+    if let Some(index) = unsafe { TRANSFER_KEYS.get(key) } {
+        return *index as u64;
+    }
     let Some(index) = new_index(&FREE_TRANSFERS, STATE_NEXT_TRANSFER) else { return NO_PLACE };
     if TRANSFERS.get_ptr(index).is_none() {
         return NO_PLACE;

@@ -2,7 +2,13 @@
 
 use agent_ebpf::{Endpoint, FLAG_REFUSED, Syscall, TransferKey};
 
-use super::{call::Call, counter::add, maps::TRANSFERS, object::Object, recent::transfer_index};
+use super::{
+    call::Call,
+    counter::add,
+    maps::TRANSFERS,
+    object::Object,
+    recent::{Kind, transfer_index},
+};
 
 // include/uapi/asm-generic/errno.h
 const EINVAL: i64 = 22;
@@ -29,7 +35,7 @@ pub(crate) fn note(task: *const u8, target: u32, call: &Call, syscall: Syscall, 
         padding: 0,
         port: sink.port,
     };
-    if let Some(value) = transfer_index(&key).and_then(|index| TRANSFERS.get_ptr_mut(index)) {
+    if let Some(value) = transfer_index(Kind::of(&key)).and_then(|index| TRANSFERS.get_ptr_mut(index)) {
         // SAFETY: the first element of a map's value.
         add(unsafe { (&raw mut (*value).sizes).cast::<u64>() }, 1);
     }

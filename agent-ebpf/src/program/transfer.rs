@@ -13,7 +13,7 @@ use super::{
     object::Object,
     order::Began,
     read::forget,
-    recent::Known,
+    recent::{Kind, Known},
     run::Run,
     thread::{self, Carried, Memory},
 };
@@ -135,7 +135,7 @@ impl Moved {
     fn transfer(&self, source: u8, sink: u8, flags: u8, port: u32, is_of_file: bool, carried: u64) -> u32 {
         let (target, syscall) = (self.target as u16, self.syscall);
         let key = TransferKey { target, syscall, source, sink, flags, padding: 0, port };
-        transfer(&key, is_of_file, self.bytes, carried)
+        transfer(Kind::of(&key), is_of_file, self.bytes, carried)
     }
 
     /// Notes how long it took.

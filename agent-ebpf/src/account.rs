@@ -233,7 +233,8 @@ const CALL_BITS: u32 = 5;
 #[must_use]
 #[inline(always)]
 pub const fn file_transfer_index(target: u32, syscall: u8) -> u32 {
-    (target << CALL_BITS | syscall as u32) & (FILE_TRANSFERS - 1)
+    // An addition, since old verifiers know no bounds of what is put together by bits.
+    (target << CALL_BITS).wrapping_add(syscall as u32) & (FILE_TRANSFERS - 1)
 }
 
 /// Index into `COUNTERS`.

@@ -1,13 +1,21 @@
 //! What the running kernel and the leg in use allow: set by the agent before load, so that the verifier drops what is
 //! not used. And how it is set.
 
-/// A table of numbers that the agent writes into the program's instructions before load: `r = PLACEHOLDER` becomes `r = number`.
-/// Of `u32`s alone, each below 2^31.
+/// A table of numbers that the agent writes into the program's instructions before load: `r = PLACEHOLDER` becomes `r = number`, and
+/// an offset in a load (see [`in_load`]) that offset. Of `u32`s alone, each below 2^31; what stands in a load below 2^15.
 ///
 /// In `.rodata` the verifier would know them as well, but the processor would load each: there are forty on the way of a read.
 pub trait Constants {
     /// The first one's placeholder; that of the others is as many bytes behind as they are in the table.
     const BASE: u32;
+}
+
+/// What stands in a load, `r = *(base + PLACEHOLDER)`, for the offset with this placeholder: there are but 16 bits.
+#[must_use]
+pub const fn in_load(placeholder: u32) -> u16 {
+    let (table, member) = (placeholder >> 12 & 0xf, (placeholder & 0xfff) / 4);
+    assert!(member < 256);
+    (0x5a00 + (table << 8) + member) as u16
 }
 
 impl Constants for Features {

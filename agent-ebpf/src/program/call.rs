@@ -29,9 +29,9 @@ impl Call {
     pub(crate) fn decode(task: *const u8, regs: *const u8) -> Self {
         // `orig_ax` has eight bytes, of which the kernel too looks at the lower four; arm64's `syscallno` has four.
         // SAFETY: the registers are typed to the verifier.
-        let nr = unsafe { load::<u32>(regs, offset!(pt_regs_nr)) };
-        let status = near::<u32>(task, offset!(task_compat_status)).unwrap_or(0);
-        let compat = status & offset!(task_compat_bit) as u32 != 0;
+        let nr = unsafe { load::<u32, _>(regs, offset!(pt_regs_nr)) };
+        let status = near::<u32, _>(task, offset!(task_compat_status)).unwrap_or(0);
+        let compat = status & offset!(task_compat_bit).number() as u32 != 0;
         // `rt_sigreturn` leaves -1 here: the registers are those of the interrupted code by now.
         let x32 = !compat && nr & !X32_NUMBERS == X32_BIT;
         let mut call = Self { compat, x32, code: NOT_COUNTED, arguments: [0; 4] };
@@ -47,22 +47,23 @@ impl Call {
     #[inline(always)]
     pub(crate) fn read_arguments(&mut self, regs: *const u8) {
         // SAFETY: `regs` is typed to the verifier.
-        let native = |offset| unsafe { load::<u64>(regs, offset) };
+        macro_rules! native {
+            ($($offset:tt)+) => { unsafe { load::<u64, _>(regs, offset!($($offset)+)) } };
+        }
         if !self.compat {
             self.arguments = [
-                native(offset!(pt_regs_args, 0)),
-                native(offset!(pt_regs_args, 1)),
-                native(offset!(pt_regs_args, 2)),
-                native(offset!(pt_regs_args, 3)),
+                native!(pt_regs_args, 0),
+                native!(pt_regs_args, 1),
+                native!(pt_regs_args, 2),
+                native!(pt_regs_args, 3),
             ];
             return;
         }
-        let compat = |offset| native(offset) & 0xffff_ffff;
         self.arguments = [
-            compat(offset!(pt_regs_compat_args, 0)),
-            compat(offset!(pt_regs_compat_args, 1)),
-            compat(offset!(pt_regs_compat_args, 2)),
-            compat(offset!(pt_regs_compat_args, 3)),
+            native!(pt_regs_compat_args, 0) & 0xffff_ffff,
+            native!(pt_regs_compat_args, 1) & 0xffff_ffff,
+            native!(pt_regs_compat_args, 2) & 0xffff_ffff,
+            native!(pt_regs_compat_args, 3) & 0xffff_ffff,
         ];
         if self.code == CONTROL_SOCKETCALL {
             self.decode_socketcall();

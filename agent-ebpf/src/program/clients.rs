@@ -5,9 +5,9 @@ use aya_ebpf::{macros::map, maps::HashMap};
 
 use super::{
     counter::{add_shared, entry},
-    globals::{constant, offset},
+    globals::{offset, offset_in},
     object::{AF_INET, AF_INET6, socket_of, used_file_of},
-    read::far,
+    read::{far, far_at},
     task::current_task,
 };
 
@@ -20,7 +20,7 @@ pub(crate) static CLIENTS_OTHER: HashMap<ClientKey, ClientBytes> = HashMap::with
 /// The offset of this name.
 macro_rules! at {
     ($member:ident) => {
-        constant!(ClientOffsets, $member) as usize
+        offset_in!(ClientOffsets, $member)
     };
 }
 
@@ -54,16 +54,16 @@ fn add(map: &HashMap<ClientKey, ClientBytes>, key: &ClientKey, path: u64, bytes:
 #[inline(always)]
 fn remote(descriptor: u32) -> Option<[u8; 16]> {
     let (_, sock) = socket_of(used_file_of(current_task(), descriptor)?)?;
-    let family = far::<u16>(sock, offset!(sock_family))?;
+    let family = far::<u16, _>(sock, offset!(sock_family))?;
     let words = if family == AF_INET {
-        [0, 0, 0xffff_u32.to_be(), far::<u32>(sock, at!(ipv4))?]
-    } else if family == AF_INET6 && at!(ipv6) != 0 {
-        let first = at!(ipv6);
+        [0, 0, 0xffff_u32.to_be(), far::<u32, _>(sock, at!(ipv4))?]
+    } else if family == AF_INET6 && at!(ipv6).number() != 0 {
+        let first = at!(ipv6).number();
         [
-            far::<u32>(sock, first)?,
-            far::<u32>(sock, first + 4)?,
-            far::<u32>(sock, first + 8)?,
-            far::<u32>(sock, first + 12)?,
+            far_at::<u32>(sock, first)?,
+            far_at::<u32>(sock, first + 4)?,
+            far_at::<u32>(sock, first + 8)?,
+            far_at::<u32>(sock, first + 12)?,
         ]
     } else {
         return None;

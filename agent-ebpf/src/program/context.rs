@@ -23,7 +23,7 @@ pub(crate) fn result(context: *const u8) -> i64 {
     }
     if !has!(return_probe) {
         at!("16")
-    } else if offset!(pt_regs_result) == 0 {
+    } else if offset!(pt_regs_result).number() == 0 {
         at!("0")
     } else {
         at!("80")

@@ -17,7 +17,7 @@ use aya_ebpf::{
 use super::{
     call::Call,
     counter::{add_shared, entry},
-    globals::{constant, offset},
+    globals::{offset, offset_in},
     object::{Object, file_of, inode_key},
     read::{cast, far, load, user},
     target::{is_same, target},
@@ -42,7 +42,7 @@ pub(crate) static FILL_THREADS: Array<FillThread> = Array::with_max_entries(1, 0
 /// The offset of this name.
 macro_rules! at {
     ($member:ident) => {
-        constant!(FillOffsets, $member) as usize
+        offset_in!(FillOffsets, $member)
     };
 }
 
@@ -71,7 +71,7 @@ pub(crate) fn on_folio(folio: *const u8) {
     let all = Fill { asked: stretch.end - stretch.start, ahead: 0 };
     let Some(syscall) = Syscall::from_u8(call.code.wrapping_sub(1)) else {
         // SAFETY: the registers are typed to the verifier.
-        let number = unsafe { load::<u64>(regs, offset!(pt_regs_nr)) };
+        let number = unsafe { load::<u64, _>(regs, offset!(pt_regs_nr)) };
         let way = if number == NO_CALL { FillWay::Fault } else { FillWay::Other };
         other(slot, way, all);
         return;
@@ -102,22 +102,22 @@ pub(crate) fn on_folio(folio: *const u8) {
 #[inline(always)]
 fn inode_of(folio: *const u8) -> Option<InodeKey> {
     // SAFETY: see `on_folio`.
-    let mapping = unsafe { load::<*const u8>(folio, at!(folio_mapping)) };
+    let mapping = unsafe { load::<*const u8, _>(folio, at!(folio_mapping)) };
     let mapping = cast(mapping, at!(id_address_space));
-    regular(far::<*const u8>(mapping, at!(mapping_host))?)
+    regular(far::<*const u8, _>(mapping, at!(mapping_host))?)
 }
 
 /// The file that the call reads.
 #[inline(always)]
 fn source_of(task: *const u8, call: &Call, syscall: Syscall) -> Option<InodeKey> {
     let descriptor = call.descriptor(if matches!(syscall, Syscall::Sendfile) { 1 } else { 0 });
-    regular(far::<*const u8>(file_of(task, descriptor)?, offset!(file_inode))?)
+    regular(far::<*const u8, _>(file_of(task, descriptor)?, offset!(file_inode))?)
 }
 
 /// The key of an inode, if it is a regular file's.
 #[inline(always)]
 fn regular(inode: *const u8) -> Option<InodeKey> {
-    if far::<u16>(inode, offset!(inode_mode))? & S_IFMT != S_IFREG {
+    if far::<u16, _>(inode, offset!(inode_mode))? & S_IFMT != S_IFREG {
         return None;
     }
     inode_key(inode)
@@ -127,17 +127,17 @@ fn regular(inode: *const u8) -> Option<InodeKey> {
 #[inline(always)]
 fn stretch_of(folio: *const u8) -> Stretch {
     // SAFETY: see `on_folio`.
-    let index = unsafe { load::<u64>(folio, at!(folio_index)) };
+    let index = unsafe { load::<u64, _>(folio, at!(folio_index)) };
     let mut pages = 1;
-    if at!(folio_nr_pages) != 0 {
+    if at!(folio_nr_pages).number() != 0 {
         // SAFETY: see `on_folio`.
-        let flags = unsafe { load::<u64>(folio, at!(folio_flags)) };
-        if flags >> at!(head_bit) & 1 != 0 {
+        let flags = unsafe { load::<u64, _>(folio, at!(folio_flags)) };
+        if flags >> at!(head_bit).number() & 1 != 0 {
             // SAFETY: see `on_folio`.
-            pages = unsafe { load::<u32>(folio, at!(folio_nr_pages)) } as u64;
+            pages = unsafe { load::<u32, _>(folio, at!(folio_nr_pages)) } as u64;
         }
     }
-    let shift = at!(page_shift);
+    let shift = at!(page_shift).number();
     Stretch { start: index << shift, end: (index + pages) << shift }
 }
 
@@ -163,7 +163,7 @@ fn asked(task: *const u8, call: &Call, syscall: Syscall) -> Option<Stretch> {
 /// `file.f_pos`: it moves when the call is over.
 #[inline(always)]
 fn position(task: *const u8, descriptor: u32) -> Option<u64> {
-    far::<u64>(file_of(task, descriptor)?, at!(file_pos))
+    far::<u64, _>(file_of(task, descriptor)?, at!(file_pos))
 }
 
 /// The part of a folio that was asked for, in whole pages, and the rest.
@@ -171,7 +171,7 @@ fn position(task: *const u8, descriptor: u32) -> Option<u64> {
 fn split(folio: Stretch, asked: Option<Stretch>) -> Fill {
     let size = folio.end - folio.start;
     let Some(asked) = asked else { return Fill { asked: size, ahead: 0 } };
-    let page = 1u64 << at!(page_shift);
+    let page = 1u64 << at!(page_shift).number();
     let (start, end) = (asked.start & !(page - 1), (asked.end + page - 1) & !(page - 1));
     let (start, end) =
         (if start > folio.start { start } else { folio.start }, if end < folio.end { end } else { folio.end });

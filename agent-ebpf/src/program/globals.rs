@@ -76,27 +76,43 @@ pub(crate) fn number<const PLACEHOLDER: u32>() -> u64 {
     number
 }
 
-/// A member of a table of [`agent_ebpf::Constants`].
-macro_rules! constant {
+/// What stands for a member of a table of [`agent_ebpf::Constants`].
+macro_rules! placeholder {
     ($table:ident, $member:ident, $index:literal) => {
-        $crate::program::globals::number::<
-            {
-                <agent_ebpf::$table as agent_ebpf::Constants>::BASE
-                    + core::mem::offset_of!(agent_ebpf::$table, $member) as u32
-                    + $index * 4
-            },
-        >()
+        <agent_ebpf::$table as agent_ebpf::Constants>::BASE
+            + core::mem::offset_of!(agent_ebpf::$table, $member) as u32
+            + $index * 4
     };
     ($table:ident, $member:ident) => {
-        $crate::program::globals::constant!($table, $member, 0)
+        $crate::program::globals::placeholder!($table, $member, 0)
     };
 }
-pub(crate) use constant;
+pub(crate) use placeholder;
+
+/// A number of a table of [`agent_ebpf::Constants`], mostly an offset.
+#[derive(Clone, Copy)]
+pub(crate) struct Offset<const PLACEHOLDER: u32>;
+
+impl<const PLACEHOLDER: u32> Offset<PLACEHOLDER> {
+    /// The number in a register.
+    #[inline(always)]
+    pub(crate) fn number(self) -> usize {
+        number::<PLACEHOLDER>() as usize
+    }
+}
+
+/// A number of a table, as `offset_in!(Offsets, file_inode)`.
+macro_rules! offset_in {
+    ($table:ident, $($member:tt)+) => {
+        $crate::program::globals::Offset::<{ $crate::program::globals::placeholder!($table, $($member)+) }>
+    };
+}
+pub(crate) use offset_in;
 
 /// The offset of this name, as `offset!(file_inode)`, or `offset!(pt_regs_args, 1)` for the second of several.
 macro_rules! offset {
     ($($member:tt)+) => {
-        $crate::program::globals::constant!(Offsets, $($member)+) as usize
+        $crate::program::globals::offset_in!(Offsets, $($member)+)
     };
 }
 pub(crate) use offset;
@@ -104,7 +120,20 @@ pub(crate) use offset;
 /// Whether the [feature](agent_ebpf::Features) of this name is set, as `has!(order)`.
 macro_rules! has {
     ($feature:ident) => {
-        $crate::program::globals::constant!(Features, $feature) != 0
+        'feature: {
+            // SAFETY: two instructions that set a register and go one of two ways.
+            unsafe {
+                core::arch::asm!(
+                    "{number} = {placeholder}",
+                    "if {number} == 0 goto {without}",
+                    number = out(reg) _,
+                    placeholder = const $crate::program::globals::placeholder!(Features, $feature),
+                    without = label { break 'feature false },
+                    options(nomem, nostack),
+                );
+            }
+            true
+        }
     };
 }
 pub(crate) use has;

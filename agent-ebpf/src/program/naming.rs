@@ -45,9 +45,9 @@ pub(crate) fn insert_file(key: &FileKey, descriptor: u32, tid: u32, index: u32) 
 /// Fills in the name and the directory of the file behind `file`, a `struct file *`.
 #[inline(always)]
 fn name(scratch: &mut Scratch, file: *const u8, target: u32) -> Option<()> {
-    let dentry = probe::<u64>(file as u64, offset!(file_dentry))?;
+    let dentry = probe::<u64>(file as u64, offset!(file_dentry).number())?;
     read_name(&mut scratch.file.name, dentry)?;
-    let parent = probe::<u64>(dentry, offset!(dentry_parent))?;
+    let parent = probe::<u64>(dentry, offset!(dentry_parent).number())?;
     let key = dentry_key(parent)?;
     scratch.file.parent = key;
     if DIRECTORIES.get_ptr(key).is_some() {
@@ -56,7 +56,7 @@ fn name(scratch: &mut Scratch, file: *const u8, target: u32) -> Option<()> {
     let directory = &mut scratch.directory;
     directory.name[0] = 0;
     read_name(&mut directory.name, parent)?;
-    directory.parent = dentry_key(probe::<u64>(parent, offset!(dentry_parent))?)?;
+    directory.parent = dentry_key(probe::<u64>(parent, offset!(dentry_parent).number())?)?;
     let inserted = DIRECTORIES.insert(key, &*directory, BPF_NOEXIST as u64);
     if inserted.is_err() && DIRECTORIES.get_ptr(key).is_none() {
         count(target, Counter::DirectoriesFull, 1);
@@ -66,13 +66,13 @@ fn name(scratch: &mut Scratch, file: *const u8, target: u32) -> Option<()> {
 
 #[inline(always)]
 fn dentry_key(dentry: u64) -> Option<InodeKey> {
-    let inode = probe::<u64>(dentry, offset!(dentry_inode))?;
+    let inode = probe::<u64>(dentry, offset!(dentry_inode).number())?;
     inode_key(cast(inode as *const u8, offset!(id_inode)))
 }
 
 #[inline(always)]
 fn read_name<const N: usize>(into: &mut [u8; N], dentry: u64) -> Option<()> {
-    let name = probe::<u64>(dentry, offset!(dentry_name))?;
+    let name = probe::<u64>(dentry, offset!(dentry_name).number())?;
     // SAFETY: the helper checks the address and ends the string within the buffer.
     let length = unsafe { bpf_probe_read_kernel_str(into.as_mut_ptr().cast(), N as u32, name as *const _) };
     if length < 0 { None } else { Some(()) }

@@ -5,7 +5,7 @@ use agent_ebpf::{Endpoint, InodeKey, PORT_DATAGRAM, PORT_NONE, PORT_OUTBOUND, PO
 use super::{
     globals::{has, offset},
     maps::LISTENERS,
-    read::{cast, far, forget, near, probe, rare},
+    read::{cast, far, far_at, forget, near, probe, rare},
 };
 
 // include/uapi/linux/stat.h
@@ -83,8 +83,8 @@ impl Object {
 
     #[inline(always)]
     fn identify(&mut self, file: *const u8, target: u32) -> Option<()> {
-        let inode = far::<*const u8>(file, offset!(file_inode))?;
-        let mode = far::<u16>(inode, offset!(inode_mode))?;
+        let inode = far::<*const u8, _>(file, offset!(file_inode))?;
+        let mode = far::<u16, _>(inode, offset!(inode_mode))?;
         match mode & S_IFMT {
             S_IFREG => {
                 self.inode = inode_key(inode)?;
@@ -103,9 +103,9 @@ impl Object {
     #[inline(always)]
     fn identify_socket(&mut self, file: *const u8, target: u32) -> Option<()> {
         let (socket, sock) = socket_of(file)?;
-        match far::<u16>(sock, offset!(sock_family))? {
+        match far::<u16, _>(sock, offset!(sock_family))? {
             AF_INET | AF_INET6 => {
-                let kind = far::<u16>(socket, offset!(socket_type))?;
+                let kind = far::<u16, _>(socket, offset!(socket_type))?;
                 let port = local_port(sock)?;
                 self.kind = Endpoint::Socket as u8;
                 self.port = if kind != SOCK_STREAM && kind != SOCK_SEQPACKET {
@@ -126,12 +126,12 @@ impl Object {
     #[inline(always)]
     pub(crate) fn remember_listener(task: *const u8, target: u32, descriptor: u32) -> Option<()> {
         let file = file_of(task, descriptor)?;
-        let inode = far::<*const u8>(file, offset!(file_inode))?;
-        if far::<u16>(inode, offset!(inode_mode))? & S_IFMT != S_IFSOCK {
+        let inode = far::<*const u8, _>(file, offset!(file_inode))?;
+        if far::<u16, _>(inode, offset!(inode_mode))? & S_IFMT != S_IFSOCK {
             return None;
         }
         let (_, sock) = socket_of(file)?;
-        let family = far::<u16>(sock, offset!(sock_family))?;
+        let family = far::<u16, _>(sock, offset!(sock_family))?;
         if family == AF_INET || family == AF_INET6 {
             let port = local_port(sock)?;
             let word = LISTENERS.get_ptr_mut(listener_index(target, port))?;
@@ -145,26 +145,26 @@ impl Object {
 /// Whether a descriptor is open for writing, which tells the two ends of a pipe apart.
 #[inline(always)]
 pub(crate) fn is_writable(task: *const u8, descriptor: u32) -> bool {
-    file_of(task, descriptor).and_then(|file| far::<u32>(file, offset!(file_mode))).unwrap_or(0) & FMODE_WRITE != 0
+    file_of(task, descriptor).and_then(|file| far::<u32, _>(file, offset!(file_mode))).unwrap_or(0) & FMODE_WRITE != 0
 }
 
 /// `struct socket *` and `struct sock *` of a socket's file.
 #[inline(always)]
 pub(crate) fn socket_of(file: *const u8) -> Option<(*const u8, *const u8)> {
     // `void *private_data`: only the kind of file says what it points to.
-    let socket = cast(far::<*const u8>(file, offset!(file_private_data))?, offset!(id_socket));
-    Some((socket, far::<*const u8>(socket, offset!(socket_sk))?))
+    let socket = cast(far::<*const u8, _>(file, offset!(file_private_data))?, offset!(id_socket));
+    Some((socket, far::<*const u8, _>(socket, offset!(socket_sk))?))
 }
 
 /// Local port of a `struct sock`. A connection that its peer has reset gives its port back (`__inet_put_port` zeroes
 /// `inet_num`), also in the middle of the call that is counted here; its `inet_sport`, in network order, stays.
 #[inline(always)]
 fn local_port(sock: *const u8) -> Option<u16> {
-    let port = far::<u16>(sock, offset!(sock_num))?;
+    let port = far::<u16, _>(sock, offset!(sock_num))?;
     if port != 0 {
         return Some(port);
     }
-    Some(u16::from_be(far::<u16>(cast(sock, offset!(id_inet_sock)), offset!(inet_sock_sport))?))
+    Some(u16::from_be(far::<u16, _>(cast(sock, offset!(id_inet_sock)), offset!(inet_sock_sport))?))
 }
 
 #[inline(always)]
@@ -179,11 +179,11 @@ fn is_listener(target: u32, port: u16) -> bool {
 /// The identity of an inode, from [`cast`] or a member of what came from it.
 #[inline(always)]
 pub(crate) fn inode_key(inode: *const u8) -> Option<InodeKey> {
-    let super_block = far::<*const u8>(inode, offset!(inode_sb))?;
+    let super_block = far::<*const u8, _>(inode, offset!(inode_sb))?;
     Some(InodeKey {
-        inode: far::<u64>(inode, offset!(inode_ino))?,
-        device: far::<u32>(super_block, offset!(super_block_dev))?,
-        generation: far::<u32>(inode, offset!(inode_generation))?,
+        inode: far::<u64, _>(inode, offset!(inode_ino))?,
+        device: far::<u32, _>(super_block, offset!(super_block_dev))?,
+        generation: far::<u32, _>(inode, offset!(inode_generation))?,
     })
 }
 
@@ -191,7 +191,7 @@ pub(crate) fn inode_key(inode: *const u8) -> Option<InodeKey> {
 #[inline(always)]
 pub(crate) fn file_of(task: *const u8, descriptor: u32) -> Option<*const u8> {
     let fdt = table_of(task)?;
-    if descriptor < near::<u32>(fdt, offset!(fdtable_max_fds))? { file_in(fdt, descriptor) } else { None }
+    if descriptor < near::<u32, _>(fdt, offset!(fdtable_max_fds))? { file_in(fdt, descriptor) } else { None }
 }
 
 /// The same for the descriptor of a call that has done something: it was in the table, and none ever shrinks.
@@ -203,16 +203,16 @@ pub(crate) fn used_file_of(task: *const u8, descriptor: u32) -> Option<*const u8
 // Whatever is read through a null pointer is null: only the last one need be looked at.
 #[inline(always)]
 fn table_of(task: *const u8) -> Option<*const u8> {
-    near::<*const u8>(near::<*const u8>(task, offset!(task_files))?, offset!(files_fdt))
+    near::<*const u8, _>(near::<*const u8, _>(task, offset!(task_files))?, offset!(files_fdt))
 }
 
 #[inline(always)]
 fn file_in(fdt: *const u8, descriptor: u32) -> Option<*const u8> {
-    let element = near::<u64>(fdt, offset!(fdtable_fd))? + descriptor as u64 * 8;
+    let element = near::<u64, _>(fdt, offset!(fdtable_fd))? + descriptor as u64 * 8;
     let file = if has!(casts) {
         // `struct file **fd` is a number to the verifier. Any structure that begins with a pointer reads an element.
         let element = cast(element as *const u8, offset!(id_list_head));
-        cast(far::<*const u8>(element, 0)?, offset!(id_file))
+        cast(far_at::<*const u8>(element, 0)?, offset!(id_file))
     } else {
         probe::<u64>(element, 0)? as *const u8
     };

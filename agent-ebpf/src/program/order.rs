@@ -5,7 +5,7 @@ use agent_ebpf::{FilePath, PORT_NONE, Syscall, reader::CONNECTION};
 use super::{
     account::{NOWHERE, add_tally, tally_of},
     call::Call,
-    globals::{constant, has},
+    globals::{has, offset_in},
     maps::FILE_COUNTS,
     object::used_file_of,
     read::{far, forget, user},
@@ -18,7 +18,7 @@ use super::{
 /// The offset of this name.
 macro_rules! at {
     ($member:ident) => {
-        constant!(OrderOffsets, $member) as usize
+        offset_in!(OrderOffsets, $member)
     };
 }
 pub(super) use at;
@@ -131,7 +131,7 @@ impl Began {
 /// The file's own position; it has moved when a call is over.
 #[inline(always)]
 fn position_of(task: *const u8, descriptor: u32) -> u64 {
-    used_file_of(task, descriptor).and_then(|file| far::<u64>(file, at!(file_pos))).unwrap_or(UNKNOWN)
+    used_file_of(task, descriptor).and_then(|file| far::<u64, _>(file, at!(file_pos))).unwrap_or(UNKNOWN)
 }
 
 /// What tells where the call began in the file at its first or its second end.
@@ -199,10 +199,10 @@ extern "C" fn note_call(which: u64, how: u64, place: u64, moved: u64, asked: u64
 #[inline(always)]
 fn read_end(descriptor: u32) -> u64 {
     let offset = at!(file_read_end);
-    if offset == 0 || !has!(casts) {
+    if offset.number() == 0 || !has!(casts) {
         return UNKNOWN;
     }
-    match used_file_of(current_task(), descriptor).and_then(|file| far::<u64>(file, offset)) {
+    match used_file_of(current_task(), descriptor).and_then(|file| far::<u64, _>(file, offset)) {
         Some(0) | None => UNKNOWN,
         Some(end) => end,
     }

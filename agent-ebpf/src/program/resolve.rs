@@ -17,15 +17,15 @@ pub(crate) fn on_task(ctx: *mut core::ffi::c_void) {
     // SAFETY: a pointer to a map's value; only the one reader of the iterator runs this.
     let resolve = unsafe { &mut *resolve };
     if find(task, resolve.pid) {
-        resolve.tgid = probe::<u32>(task, offset!(task_tgid)).unwrap_or(0);
-        resolve.start_boottime = probe::<u64>(task, offset!(task_start_boottime)).unwrap_or(0);
+        resolve.tgid = probe::<u32>(task, offset!(task_tgid).number()).unwrap_or(0);
+        resolve.start_boottime = probe::<u64>(task, offset!(task_start_boottime).number()).unwrap_or(0);
     }
 }
 
 /// Whether `task` leads the thread group that is called `pid` in the namespace of the task that runs this.
 #[inline(always)]
 fn find(task: u64, pid: u32) -> bool {
-    let is_leader = probe::<u32>(task, offset!(task_pid)) == probe::<u32>(task, offset!(task_tgid));
+    let is_leader = probe::<u32>(task, offset!(task_pid).number()) == probe::<u32>(task, offset!(task_tgid).number());
     is_leader && number(task) == Some(pid)
 }
 
@@ -33,9 +33,12 @@ fn find(task: u64, pid: u32) -> bool {
 fn number(task: u64) -> Option<u32> {
     // SAFETY: the helper returns the running task.
     let reader = unsafe { bpf_get_current_task() };
-    let reader_pid = probe::<u64>(reader, offset!(task_thread_pid))?;
-    let level = probe::<u32>(reader_pid, offset!(pid_level))?;
-    let pid = probe::<u64>(task, offset!(task_thread_pid))?;
+    let reader_pid = probe::<u64>(reader, offset!(task_thread_pid).number())?;
+    let level = probe::<u32>(reader_pid, offset!(pid_level).number())?;
+    let pid = probe::<u64>(task, offset!(task_thread_pid).number())?;
     // struct pid ends in struct upid numbers[], one for each namespace from the initial one down.
-    probe::<u32>(pid + level as u64 * offset!(upid_size) as u64, offset!(pid_numbers) + offset!(upid_nr))
+    probe::<u32>(
+        pid + level as u64 * offset!(upid_size).number() as u64,
+        offset!(pid_numbers).number() + offset!(upid_nr).number(),
+    )
 }

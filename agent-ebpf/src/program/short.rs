@@ -9,7 +9,7 @@ use aya_ebpf::{
 use super::{
     call::Call,
     counter::{add_shared, entry},
-    globals::{constant, offset},
+    globals::{offset, offset_in},
     object::{Object, used_file_of},
     order::{UNKNOWN, at},
     read::far,
@@ -64,8 +64,8 @@ pub(super) fn reason(task: *const u8, descriptor: u32, other: u32, bytes: u64, e
 /// Whether an open file has nothing behind this position.
 #[inline(always)]
 fn has_ended(task: *const u8, descriptor: u32, end: Option<u64>) -> bool {
-    let inode = used_file_of(task, descriptor).and_then(|file| far::<*const u8>(file, offset!(file_inode)));
-    let size = inode.and_then(|inode| far::<u64>(inode, at!(inode_size)));
+    let inode = used_file_of(task, descriptor).and_then(|file| far::<*const u8, _>(file, offset!(file_inode)));
+    let size = inode.and_then(|inode| far::<u64, _>(inode, at!(inode_size)));
     match (size, end) {
         (Some(size), Some(end)) => size <= end && end < UNKNOWN / 2,
         _ => false,
@@ -74,7 +74,7 @@ fn has_ended(task: *const u8, descriptor: u32, end: Option<u64>) -> bool {
 
 #[inline(always)]
 fn waits(task: *const u8, descriptor: u32) -> ShortReason {
-    let flags = used_file_of(task, descriptor).and_then(|file| far::<u32>(file, at!(file_flags))).unwrap_or(0);
+    let flags = used_file_of(task, descriptor).and_then(|file| far::<u32, _>(file, at!(file_flags))).unwrap_or(0);
     if flags & O_NONBLOCK != 0 { ShortReason::SendBuffer } else { ShortReason::Interrupted }
 }
 

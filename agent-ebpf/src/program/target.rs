@@ -32,7 +32,7 @@ pub(crate) fn target(tgid: u32) -> Option<&'static Target> {
 /// Whether the running task belongs to the process that was meant, not to a later one with its PID.
 #[inline(always)]
 pub(crate) fn is_same(task: *const u8, target: &Target) -> bool {
-    let start = near::<*const u8>(task, offset!(task_group_leader))
-        .and_then(|leader| near::<u64>(leader, offset!(task_start_boottime)));
+    let start = near::<*const u8, _>(task, offset!(task_group_leader))
+        .and_then(|leader| near::<u64, _>(leader, offset!(task_start_boottime)));
     start == Some(target.start_boottime)
 }

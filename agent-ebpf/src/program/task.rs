@@ -17,7 +17,7 @@ use super::{
 pub(crate) fn running() -> Option<(u32, *const u8)> {
     if has!(run_queue) {
         let task = of_run_queue()?;
-        return Some((far::<u32>(task, offset!(task_tgid))?, task));
+        return Some((far::<u32, _>(task, offset!(task_tgid))?, task));
     }
     Some(((bpf_get_current_pid_tgid() >> 32) as u32, core::ptr::null()))
 }
@@ -26,7 +26,7 @@ pub(crate) fn running() -> Option<(u32, *const u8)> {
 #[inline(always)]
 pub(crate) fn thread_ids(task: *const u8, tgid: u32) -> u64 {
     if has!(run_queue) {
-        return (tgid as u64) << 32 | far::<u32>(task, offset!(task_pid)).unwrap_or(0) as u64;
+        return (tgid as u64) << 32 | far::<u32, _>(task, offset!(task_pid)).unwrap_or(0) as u64;
     }
     bpf_get_current_pid_tgid()
 }
@@ -69,7 +69,7 @@ fn of_run_queue() -> Option<*const u8> {
         return current_of(address);
     }
     let task = running_task();
-    let address = far::<u64>(near::<*const u8>(task, offset!(task_cfs_rq))?, offset!(cfs_rq_rq))?;
+    let address = far::<u64, _>(near::<*const u8, _>(task, offset!(task_cfs_rq))?, offset!(cfs_rq_rq))?;
     // Believed only once it has been seen to be right.
     if current_of(address)? == task {
         // SAFETY: as above.
@@ -80,7 +80,7 @@ fn of_run_queue() -> Option<*const u8> {
 
 #[inline(always)]
 fn current_of(run_queue: u64) -> Option<*const u8> {
-    far::<*const u8>(cast(run_queue as *const u8, offset!(id_rq)), offset!(rq_curr))
+    far::<*const u8, _>(cast(run_queue as *const u8, offset!(id_rq)), offset!(rq_curr))
 }
 
 /// `struct pt_regs *` that the running task's system call saved. A tracepoint's own context begins with other registers:

@@ -72,7 +72,9 @@ impl Layout {
     /// Byte offset of `member` (a path such as `__sk_common.skc_num`) in `structure`.
     fn offset(&self, structure: &str, member: &str) -> Result<u32, ProbeError> {
         let unknown = || ProbeError::UnknownLayout { member: format!("{structure}.{member}") };
-        self.types.offset(structure, member).ok_or_else(unknown)
+        let offset = self.types.offset(structure, member).ok_or_else(unknown)?;
+        // More than a load's instruction can hold, and than any of these structures is long.
+        if i16::try_from(offset).is_ok() { Ok(offset) } else { Err(unknown()) }
     }
 
     /// Its number in this BTF.

@@ -32,13 +32,14 @@ impl Call {
         let nr = unsafe { load::<u32, _>(regs, offset!(pt_regs_nr)) };
         let status = near::<u32, _>(task, offset!(task_compat_status)).unwrap_or(0);
         let compat = status & offset!(task_compat_bit).number() as u32 != 0;
-        // `rt_sigreturn` leaves -1 here: the registers are those of the interrupted code by now.
-        let x32 = !compat && nr & !X32_NUMBERS == X32_BIT;
-        let mut call = Self { compat, x32, code: NOT_COUNTED, arguments: [0; 4] };
+        let mut call = Self { compat, x32: false, code: NOT_COUNTED, arguments: [0; 4] };
         if nr < 512 {
             let table = if compat { COMPAT_CALLS.as_ptr() } else { NATIVE_CALLS.as_ptr() };
-            // SAFETY: the index is below the table's length; volatile for the reason given at `offset!`.
+            // SAFETY: the index is below the table's length; volatile, since the agent has changed it.
             call.code = unsafe { core::ptr::read_volatile(table.cast::<u8>().add(nr as usize & 511)) };
+        } else {
+            // `rt_sigreturn` leaves -1 here: the registers are those of the interrupted code by now.
+            call.x32 = !compat && nr & !X32_NUMBERS == X32_BIT;
         }
         call
     }

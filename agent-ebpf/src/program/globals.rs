@@ -128,7 +128,12 @@ macro_rules! has {
                     "if {number} == 0 goto {without}",
                     number = out(reg) _,
                     placeholder = const $crate::program::globals::placeholder!(Features, $feature),
-                    without = label { break 'feature false },
+                    without = label {
+                        // An instruction that nothing else leads to: where it is dead, so is the question.
+                        // SAFETY: it sets a register.
+                        unsafe { core::arch::asm!("{number} = 0", number = out(reg) _, options(nomem, nostack)) };
+                        break 'feature false
+                    },
                     options(nomem, nostack),
                 );
             }

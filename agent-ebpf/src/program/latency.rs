@@ -45,7 +45,7 @@ pub(crate) extern "C" fn enter(code: u64) -> u64 {
 /// What a call number of the machine's own ABI stands for.
 #[inline(always)]
 pub(crate) fn native(number: u32) -> u8 {
-    // SAFETY: the index is below the table's length; volatile for the reason given at `offset!`.
+    // SAFETY: the index is below the table's length; volatile, since the agent has changed it.
     unsafe { core::ptr::read_volatile(NATIVE_CALLS.as_ptr().cast::<u8>().add(number as usize & 511)) }
 }
 

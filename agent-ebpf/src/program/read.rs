@@ -38,6 +38,10 @@ pub(crate) unsafe fn load<T: Copy, const PLACEHOLDER: u32>(object: *const u8, _:
         _ => load!("u64"),
     }
     const { assert!(matches!(size_of::<T>(), 2 | 4 | 8)) };
+    if size_of::<T>() < 8 {
+        // SAFETY: the rest of the register is zero. The compiler would otherwise see to it, here and where it is used.
+        unsafe { core::hint::assert_unchecked(value >> (size_of::<T>() * 8) == 0) };
+    }
     // SAFETY: an integer or a pointer of no more than eight bytes, of which the lower ones come first.
     unsafe { core::mem::transmute_copy(&value) }
 }

@@ -115,7 +115,7 @@ mod tests {
         for section in instructions(&object) {
             for instruction in object[section].as_chunks::<8>().0 {
                 let [code, _, low, high, number @ ..] = *instruction;
-                let is_left = LOADS.contains(&code) && u16::from_le_bytes([low, high]) >= 0x5a00
+                let is_left = LOADS.contains(&code) && (0x5a00..0x6000).contains(&u16::from_le_bytes([low, high]))
                     || code == MOVE && (Features::BASE..Features::BASE + 0x5000).contains(&u32::from_le_bytes(number));
                 assert!(!is_left, "{instruction:x?}");
                 seen += 1;

@@ -28,7 +28,7 @@ use super::{
 };
 
 /// The program, built by `cargo xtask bpf` and committed.
-static OBJECT: &[u8] = aya::include_bytes_aligned!("../../../agent-ebpf/prebuilt/zctrace.bpf.o");
+pub(super) static OBJECT: &[u8] = aya::include_bytes_aligned!("../../../agent-ebpf/prebuilt/zctrace.bpf.o");
 
 /// The program that finds a process: [`resolve`](super::resolve) asks it.
 const RESOLVER: Wanted = Wanted { program: "resolve_target", hook: Hook::Iterator("task") };
@@ -118,6 +118,7 @@ fn attach_object(
     let mut loader = constants.given_to(loader(), capacity, parts);
     let object = constants.written_into(kfunc::link(object, &kernel.layout, kernel.fetch));
     let mut refused: Option<(Leg, ProbeError)> = None;
+    let mut rejected = None;
     // What the leg before has made and not used.
     let mut made: Option<(&Features, Ebpf)> = None;
     for (candidate, features) in candidates.iter().zip(&features) {
@@ -167,9 +168,18 @@ fn attach_object(
             return Err(error);
         }
         tracing::debug!(leg = %candidate.leg, %error, "refused");
-        refused = Some(refused.unwrap_or((candidate.leg, error)));
+        if refused.is_none() {
+            refused = Some((candidate.leg, error));
+        } else if matches!(error, ProbeError::Rejected { .. }) {
+            rejected = rejected.or(Some(error));
+        }
     }
-    Err(refused.map_or_else(|| ProbeError::NoLeg(String::new()), |(_, error)| error))
+    // Where functions may not be hooked, that is not why the other legs do not work.
+    Err(match (refused, rejected) {
+        (Some((_, ProbeError::NotPermitted { .. } | ProbeError::NoBpf(_))), Some(rejected)) => rejected,
+        (Some((_, refused)), _) => refused,
+        (None, _) => ProbeError::NoLeg(String::new()),
+    })
 }
 
 /// What became of the hooks.

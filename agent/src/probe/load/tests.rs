@@ -55,6 +55,13 @@ fn where_every_program_is_rejected_the_first_log_is_shown_cut() {
     let error = try_legs(&broken(&[RAW, TRACEPOINT]), &kernel, LegChoice::Auto).unwrap_err().to_string();
     assert!(error.contains("`raw_sys_exit`") && error.contains("R2 !read_ok"), "{error}");
     assert!(error.lines().count() <= LOG_LINES + 1, "{error}");
+    // Another program than one that a security module forbids: what is wrong with it is what must be told.
+    let facts = KernelFacts { trampolines: true, ..kernel.facts.clone() };
+    let kernel = Kernel { facts, ..kernel };
+    match try_legs(&broken(&[RAW, TRACEPOINT]), &kernel, LegChoice::Auto) {
+        Ok((leg, _)) => assert_eq!(leg, Leg::Fexit),
+        Err(error) => assert!(error.to_string().contains("R2 !read_ok"), "{error}"),
+    }
     let error = try_legs(&broken(&[RAW]), &kernel, LegChoice::Raw).unwrap_err().to_string();
     assert!(error.contains("R2 !read_ok"), "what was asked for is not replaced: {error}");
 }

@@ -14,6 +14,7 @@ pub(crate) mod messages;
 pub(crate) mod naming;
 pub(crate) mod object;
 pub(crate) mod order;
+pub(crate) mod position;
 pub(crate) mod preempt;
 pub(crate) mod read;
 pub(crate) mod recent;

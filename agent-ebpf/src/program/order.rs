@@ -1,43 +1,18 @@
-//! Where in its file a call began, beside where the last one ended.
+//! In what order calls inside the kernel read and write their files.
 
 use agent_ebpf::{FilePath, PORT_NONE, Syscall, reader::CONNECTION};
 
 use super::{
     account::{NOWHERE, add_tally, tally_of},
     call::Call,
-    globals::{has, offset_in},
     maps::FILE_COUNTS,
-    object::used_file_of,
-    read::{far, forget, user},
+    position::{Position, UNKNOWN, position, position_of, read_end},
+    read::{forget, user},
     run::Run,
     short,
     task::current_task,
     transfer::Places,
 };
-
-/// The offset of this name.
-macro_rules! at {
-    ($member:ident) => {
-        offset_in!(OrderOffsets, $member)
-    };
-}
-pub(super) use at;
-
-/// Where a call began can't be told.
-pub(super) const UNKNOWN: u64 = u64::MAX;
-
-/// How to tell where in the file a call began.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Position {
-    /// It is told: an argument of the call.
-    Start = 0,
-    /// At an address of the process lies where it ended.
-    End,
-    /// The file's own position is where it ended.
-    OfFile,
-    /// It can't be told.
-    Unknown,
-}
 
 /// What of the arguments of a call inside the kernel tells its order. Made before what the call moved is counted: what is found
 /// out of a call here, the verifier need not tell apart there.
@@ -96,62 +71,6 @@ impl Plan {
     }
 }
 
-/// The same for a call with one descriptor, counted in the program itself, since there are so many.
-pub(crate) struct Began {
-    position: u64,
-    at: u64,
-}
-
-impl Began {
-    /// Nobody asks.
-    pub(crate) const UNKNOWN: Self = Self { position: Position::Unknown as u64, at: 0 };
-
-    #[inline(always)]
-    pub(crate) fn of(call: &Call, syscall: Syscall, ids: u64) -> Self {
-        if call.compat {
-            return Self::UNKNOWN;
-        }
-        let (position, at) = position(call, syscall, true);
-        Self { position: forget(position as u64, ids), at: forget(at, ids) }
-    }
-
-    /// Where in the file the call ended, which moved so many bytes, or [`UNKNOWN`].
-    #[inline(always)]
-    pub(crate) fn end(&self, task: *const u8, descriptor: u32, bytes: u64) -> u64 {
-        if self.position == Position::Start as u64 {
-            self.at + bytes
-        } else if self.position == Position::OfFile as u64 {
-            position_of(task, descriptor)
-        } else {
-            UNKNOWN
-        }
-    }
-}
-
-/// The file's own position; it has moved when a call is over.
-#[inline(always)]
-fn position_of(task: *const u8, descriptor: u32) -> u64 {
-    used_file_of(task, descriptor).and_then(|file| far::<u64, _>(file, at!(file_pos))).unwrap_or(UNKNOWN)
-}
-
-/// What tells where the call began in the file at its first or its second end.
-#[inline(always)]
-fn position(call: &Call, syscall: Syscall, is_source: bool) -> (Position, u64) {
-    let pointer = match syscall {
-        Syscall::Pread64 | Syscall::Pwrite64 | Syscall::Preadv | Syscall::Pwritev => {
-            return (Position::Start, call.argument(3));
-        }
-        // -1: the file's own position.
-        Syscall::Preadv2 | Syscall::Pwritev2 if call.argument(3) != u64::MAX => {
-            return (Position::Start, call.argument(3));
-        }
-        Syscall::Sendfile => call.argument(2),
-        Syscall::Splice | Syscall::CopyFileRange => call.argument(if is_source { 1 } else { 3 }),
-        _ => 0,
-    };
-    if pointer != 0 { (Position::End, pointer) } else { (Position::OfFile, 0) }
-}
-
 /// Counts a call by where it began, and returns why it sent less than was asked. A global function: the verifier looks at it once.
 ///
 /// `which` is the place of its file and the thread; `how` the port, whether the file is written, how to tell where it began, and
@@ -193,17 +112,4 @@ extern "C" fn note_call(which: u64, how: u64, place: u64, moved: u64, asked: u64
         return short::reason(current_task(), descriptor, other, bytes, end) as u64;
     }
     SENT_ALL
-}
-
-/// Where a read of this open file ended last, if that is known; otherwise [`UNKNOWN`]. It need not be this call that did.
-#[inline(always)]
-fn read_end(descriptor: u32) -> u64 {
-    let offset = at!(file_read_end);
-    if offset.number() == 0 || !has!(casts) {
-        return UNKNOWN;
-    }
-    match used_file_of(current_task(), descriptor).and_then(|file| far::<u64, _>(file, offset)) {
-        Some(0) | None => UNKNOWN,
-        Some(end) => end,
-    }
 }

@@ -6,7 +6,7 @@ use agent_ebpf::{
 };
 use aya_ebpf::{macros::map, maps::Array};
 
-use super::{counter::claim, order::UNKNOWN};
+use super::{counter::claim, position::UNKNOWN};
 
 #[map]
 pub(crate) static READERS: Array<[Reader; READER_WAYS]> = Array::with_max_entries(1, 0);

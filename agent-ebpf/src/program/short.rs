@@ -9,9 +9,9 @@ use aya_ebpf::{
 use super::{
     call::Call,
     counter::{add_shared, entry},
-    globals::{offset, offset_in},
+    globals::offset,
     object::{Object, used_file_of},
-    order::{UNKNOWN, at},
+    position::{UNKNOWN, at},
     read::far,
     task::current_task,
 };

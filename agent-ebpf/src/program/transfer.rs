@@ -11,7 +11,7 @@ use super::{
     globals::has,
     latency,
     object::Object,
-    order::Began,
+    position::Began,
     read::forget,
     recent::{Kind, Known},
     run::Run,

@@ -12,6 +12,7 @@ pub trait Constants {
 
 /// What stands in a load, `r = *(base + PLACEHOLDER)`, for the offset with this placeholder: there are but 16 bits.
 #[must_use]
+#[allow(clippy::cast_possible_truncation)] // below 0x6a00
 pub const fn in_load(placeholder: u32) -> u16 {
     let (table, member) = (placeholder >> 12 & 0xf, (placeholder & 0xfff) / 4);
     assert!(member < 256);

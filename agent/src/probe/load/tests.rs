@@ -56,7 +56,7 @@ fn where_every_program_is_rejected_the_first_log_is_shown_cut() {
     assert!(error.contains("`raw_sys_exit`") && error.contains("R2 !read_ok"), "{error}");
     assert!(error.lines().count() <= LOG_LINES + 1, "{error}");
     // Another program than one that a security module forbids: what is wrong with it is what must be told.
-    let facts = KernelFacts { trampolines: true, ..kernel.facts.clone() };
+    let facts = KernelFacts { trampolines: true, ..kernel.facts };
     let kernel = Kernel { facts, ..kernel };
     match try_legs(&broken(&[RAW, TRACEPOINT]), &kernel, LegChoice::Auto) {
         Ok((leg, _)) => assert_eq!(leg, Leg::Fexit),

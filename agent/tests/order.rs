@@ -169,6 +169,70 @@ fn a_file_read_by_its_position_and_by_every_call_is_in_sequence() {
 }
 
 #[test]
+fn a_copy_inside_the_kernel_has_an_order_at_both_ends_wherever_their_places_are_told() {
+    let _alone = alone();
+    for leg in legs() {
+        let watched = Watched::new(leg);
+        let (source, sink) = (watched.make(0), File::create(watched.segment(1)).unwrap());
+        let piece = usize::try_from(PIECE).unwrap();
+        // From and to places that are arguments of the call, then from and to where both files are.
+        let (mut from, mut to) = (0, 0);
+        for _ in 0..10 {
+            assert_eq!(rustix::fs::copy_file_range(&source, Some(&mut from), &sink, Some(&mut to), piece), Ok(piece));
+        }
+        let [read, written] = watched.runs();
+        assert_eq!([bytes(&read), bytes(&written)], [(10 * PIECE, 0); 2], "{leg:?}");
+        let (mut from, mut to) = (far_apart(0), far_apart(1));
+        rustix::fs::copy_file_range(&source, Some(&mut from), &sink, Some(&mut to), piece).unwrap();
+        let [read, written] = watched.runs();
+        assert_eq!([bytes(&read), bytes(&written)], [(10 * PIECE, PIECE); 2], "{leg:?}");
+        let (mut source, mut sink) = (&source, &sink);
+        source.seek(SeekFrom::Start(from)).unwrap();
+        sink.seek(SeekFrom::Start(to)).unwrap();
+        for _ in 0..10 {
+            assert_eq!(rustix::fs::copy_file_range(source, None, sink, None, piece), Ok(piece));
+        }
+        let [read, written] = watched.runs();
+        assert_eq!([bytes(&read), bytes(&written)], [(20 * PIECE, PIECE); 2], "{leg:?}");
+        drop(watched);
+    }
+    assert_nothing_left();
+}
+
+#[test]
+fn the_first_reader_of_a_file_the_others_and_who_writes_are_told_apart() {
+    let _alone = alone();
+    let watched = Watched::new(LegChoice::Auto);
+    let file = watched.make(0);
+    let log = File::options().write(true).open(watched.segment(0)).unwrap();
+    // Each of four threads reads two sequences in turn, far apart, and all of them and the appends take turns.
+    let barrier = std::sync::Barrier::new(5);
+    let starts = |thread: u64| [2 * thread, 2 * thread + 1].map(|number| number * 7 * READ_AGAIN);
+    thread::scope(|scope| {
+        for number in 0..4 {
+            let (file, barrier) = (&file, &barrier);
+            scope.spawn(move || {
+                for step in 0..16 {
+                    barrier.wait();
+                    starts(number).into_iter().for_each(|start| pread(file, start + step * PIECE, PIECE));
+                }
+            });
+        }
+        for step in 0..16 {
+            barrier.wait();
+            log.write_all_at(&vec![7; usize::try_from(PIECE).unwrap()], step * PIECE).unwrap();
+        }
+    });
+    let [read, written] = watched.runs();
+    assert_eq!((bytes(&written), written.sequential.calls), ((16 * PIECE, 0), 16));
+    // Of each thread, nothing is known of what came before its first call, but at the beginning of the file; and its first one of the
+    // second sequence is elsewhere.
+    assert_eq!(bytes(&read), (PIECE + 4 * 2 * 15 * PIECE, 4 * PIECE));
+    drop(watched);
+    assert_nothing_left();
+}
+
+#[test]
 fn connections_and_threads_that_take_turns_in_one_segment_are_each_in_sequence() {
     let _alone = alone();
     let watched = Watched::new(LegChoice::Auto);

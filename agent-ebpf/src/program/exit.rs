@@ -94,7 +94,7 @@ fn on_counted(task: *const u8, slot: u32, ids: u64, call: &Call, syscall: Syscal
         let (source, sink) = (Object::of_used(task, slot, source), Object::of_used(task, slot, sink));
         let places = moved.in_kernel(&source, &sink);
         if has!(order) {
-            plan.note(slot, ids, &places, bytes);
+            plan.note(task, slot, ids, &places, bytes);
         }
         return;
     }

@@ -25,13 +25,9 @@ pub(crate) struct Plan {
     asked: u64,
 }
 
-// Where the parts of `how` lie, an argument of `note_call`: bits.
+// Where the two parts of `how` lie.
 const DESCRIPTOR: u64 = 0x7fff_ffff;
 const HOW_POSITION: u64 = 32;
-const HOW_WRITTEN: u64 = 1 << 34;
-const WHOSE_PORT: u64 = 35;
-/// What [`note_call`] returns where no [`ShortReason`] is to be counted.
-const SENT_ALL: u64 = u64::MAX;
 
 impl Plan {
     /// Nothing is to be counted.
@@ -51,65 +47,60 @@ impl Plan {
         Self { first: end(first, true), second: end(second, false), asked: forget(asked, ids) }
     }
 
-    /// Counts the call, which moved bytes of files whose counts lie at `places`, by how it follows the one before.
+    /// Counts the call, which moved bytes of files whose counts lie at `places`, by how it follows the one before; and, where a
+    /// `sendfile` sent less than was asked, why.
     #[inline(always)]
-    pub(crate) fn note(&self, target: u32, ids: u64, places: &Places, bytes: u64) {
-        let whose = (places.port as u64) << WHOSE_PORT;
-        // No call moves more than 31 bits of bytes.
-        let bytes = bytes & DESCRIPTOR | (self.second.0 & DESCRIPTOR) << 32;
-        if places.source != NOWHERE {
-            let how = whose | self.first.0;
-            let reason = note_call(places.source as u64 | ids << 32, how, self.first.1, bytes, self.asked);
-            if reason != SENT_ALL {
-                short::count(target as u64 | (places.port as u64) << 32, reason, self.asked, bytes & DESCRIPTOR);
+    pub(crate) fn note(&self, task: *const u8, target: u32, ids: u64, places: &Places, bytes: u64) {
+        if let Some(counts) = FILE_COUNTS.get_ptr_mut(places.source) {
+            let other = (self.second.0 & DESCRIPTOR) as u32;
+            let is_sent = places.port != PORT_NONE;
+            let reader = forget(if is_sent { (CONNECTION | other) as u64 } else { ids as u32 as u64 }, ids) as u32;
+            let run = Run { place: places.source, counts, reader: Some(reader) };
+            let (how, at) = self.first;
+            let end = end_of(task, &run, how, at, bytes, ids);
+            add_tally(counts, tally_of(FilePath::ZeroCopyRead, run.follows(end, bytes), ids), 1, bytes);
+            if bytes < self.asked && is_sent {
+                let whose = target as u64 | (places.port as u64) << 32;
+                short::note(whose, how & DESCRIPTOR | (other as u64) << 32, end, self.asked, bytes);
             }
         }
         if places.sink != NOWHERE {
-            let how = whose | self.second.0 | HOW_WRITTEN;
-            note_call(places.sink as u64 | ids << 32, how, self.second.1, bytes, 0);
+            let (how, at) = self.second;
+            note_written(places.sink as u64 | ids << 32, how, at, bytes);
         }
     }
 }
 
-/// Counts a call by where it began, and returns why it sent less than was asked. A global function: the verifier looks at it once.
+/// The same for the second end, which few calls have. A global function: the verifier looks at it once.
 ///
-/// `which` is the place of its file and the thread; `how` the port, whether the file is written, how to tell where it began, and
-/// the file's descriptor; `moved` the bytes and the other descriptor; `asked` what a `sendfile` was asked for.
+/// `which` is the place of its file and the thread; `how` how to tell where it began, and the file's descriptor.
 #[unsafe(no_mangle)]
 #[inline(never)]
-extern "C" fn note_call(which: u64, how: u64, place: u64, moved: u64, asked: u64) -> u64 {
-    let (descriptor, other) = ((how & DESCRIPTOR) as u32, (moved >> 32) as u32);
-    let (port, bytes) = ((how >> WHOSE_PORT) as u32, moved & DESCRIPTOR);
-    let position = how >> HOW_POSITION & 3;
-    let is_read = how & HOW_WRITTEN == 0;
-    let (mut end, mut guess) = (UNKNOWN, 0);
+extern "C" fn note_written(which: u64, how: u64, at: u64, bytes: u64) -> u64 {
+    let place = which as u32;
+    let Some(counts) = FILE_COUNTS.get_ptr_mut(place) else { return 0 };
+    let run = Run { place, counts, reader: None };
+    let end = end_of(current_task(), &run, how, at, bytes, which);
+    add_tally(counts, tally_of(FilePath::Written, run.follows(end, bytes), which), 1, bytes);
+    0
+}
+
+/// Where in its file a call ended. `how` and `at` are of a [`Plan`].
+#[inline(always)]
+fn end_of(task: *const u8, run: &Run, how: u64, at: u64, bytes: u64, unknown: u64) -> u64 {
+    let (descriptor, position) = ((how & DESCRIPTOR) as u32, how >> HOW_POSITION & 3);
+    let mut end = UNKNOWN;
     // No call inside the kernel has its start among its arguments.
     if position == Position::End as u64 {
-        // Not yet: see below.
-        guess = if is_read { read_end(descriptor) } else { UNKNOWN };
-    } else if position == Position::OfFile as u64 {
-        end = position_of(current_task(), descriptor);
-    }
-    let reader = if !is_read {
-        None
-    } else if port != PORT_NONE {
-        Some(CONNECTION | other)
-    } else {
-        Some((which >> 32) as u32)
-    };
-    let Some(counts) = FILE_COUNTS.get_ptr_mut(which as u32) else { return SENT_ALL };
-    let run = Run { place: which as u32, counts, reader };
-    if guess != 0 {
         // A look at the process's memory costs more than all of the rest: it is not taken where the file's last read ended just where
         // this reader's next one should.
-        end = if run.expected_end(bytes) == guess { guess } else { user::<u64>(place).unwrap_or(UNKNOWN) };
+        let guess = run.reader.and_then(|reader| {
+            let guess = read_end(task, descriptor)?;
+            if run.expected_end(reader, bytes) == guess { Some(guess) } else { None }
+        });
+        end = guess.or_else(|| user::<u64>(at)).unwrap_or(UNKNOWN);
+    } else if position == Position::OfFile as u64 {
+        end = position_of(task, descriptor);
     }
-    let end = forget(end, which);
-    let path = if is_read { FilePath::ZeroCopyRead } else { FilePath::Written };
-    add_tally(counts, tally_of(path, run.follows(end, bytes), which), 1, bytes);
-    if bytes < asked && port != PORT_NONE {
-        let end = if guess == 0 { Some(end) } else { user::<u64>(place) };
-        return short::reason(current_task(), descriptor, other, bytes, end) as u64;
-    }
-    SENT_ALL
+    forget(end, unknown)
 }

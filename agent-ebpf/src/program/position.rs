@@ -7,7 +7,6 @@ use super::{
     globals::has,
     object::used_file_of,
     read::{far, forget},
-    task::current_task,
 };
 
 /// The offset of this name.
@@ -91,15 +90,12 @@ pub(super) fn position(call: &Call, syscall: Syscall, is_source: bool) -> (Posit
     if pointer != 0 { (Position::End, pointer) } else { (Position::OfFile, 0) }
 }
 
-/// Where a read of this open file ended last, if that is known; otherwise [`UNKNOWN`]. It need not be this call that did.
+/// Where a read of this open file ended last, if that is known. It need not be this call that did.
 #[inline(always)]
-pub(super) fn read_end(descriptor: u32) -> u64 {
+pub(super) fn read_end(task: *const u8, descriptor: u32) -> Option<u64> {
     let offset = at!(file_read_end);
     if offset.number() == 0 || !has!(casts) {
-        return UNKNOWN;
+        return None;
     }
-    match used_file_of(current_task(), descriptor).and_then(|file| far::<u64, _>(file, offset)) {
-        Some(0) | None => UNKNOWN,
-        Some(end) => end,
-    }
+    used_file_of(task, descriptor).and_then(|file| far::<u64, _>(file, offset)).filter(|end| *end != 0)
 }

@@ -12,7 +12,7 @@ use super::{
     globals::offset,
     object::{Object, used_file_of},
     position::{UNKNOWN, at},
-    read::far,
+    read::{far, forget},
     task::current_task,
 };
 
@@ -49,27 +49,28 @@ extern "C" fn note_unsent(descriptor: u64, target: u64, reason: u64, asked: u64)
     0
 }
 
-/// Why a call that moved `bytes` out of an open file, up to `end`, into the socket `other` sent no more.
-#[inline(always)]
-pub(super) fn reason(task: *const u8, descriptor: u32, other: u32, bytes: u64, end: Option<u64>) -> ShortReason {
-    if bytes >= LIMIT {
+/// Counts a call that moved `bytes` out of an open file, up to `end`, into a socket, and was asked for more. `whose` is the target and
+/// the port; `descriptors` the file's and the socket's. A global function for the same reason.
+#[unsafe(export_name = "note_short")]
+#[inline(never)]
+pub(super) extern "C" fn note(whose: u64, descriptors: u64, end: u64, asked: u64, bytes: u64) -> u64 {
+    let task = current_task();
+    let reason = if bytes >= LIMIT {
         ShortReason::Limit
-    } else if has_ended(task, descriptor, end) {
+    } else if has_ended(task, descriptors as u32, end) {
         ShortReason::EndOfFile
     } else {
-        waits(task, other)
-    }
+        waits(task, (descriptors >> 32) as u32)
+    };
+    count(whose, forget(reason as u64, whose), asked, bytes)
 }
 
 /// Whether an open file has nothing behind this position.
 #[inline(always)]
-fn has_ended(task: *const u8, descriptor: u32, end: Option<u64>) -> bool {
+fn has_ended(task: *const u8, descriptor: u32, end: u64) -> bool {
     let inode = used_file_of(task, descriptor).and_then(|file| far::<*const u8, _>(file, offset!(file_inode)));
     let size = inode.and_then(|inode| far::<u64, _>(inode, at!(inode_size)));
-    match (size, end) {
-        (Some(size), Some(end)) => size <= end && end < UNKNOWN / 2,
-        _ => false,
-    }
+    size.is_some_and(|size| size <= end && end < UNKNOWN / 2)
 }
 
 #[inline(always)]
@@ -78,10 +79,9 @@ fn waits(task: *const u8, descriptor: u32) -> ShortReason {
     if flags & O_NONBLOCK != 0 { ShortReason::SendBuffer } else { ShortReason::Interrupted }
 }
 
-/// Counts a call that sent less than was asked. `whose` is the target and the port. A global function for the same reason.
-#[unsafe(export_name = "count_short")]
-#[inline(never)]
-pub(super) extern "C" fn count(whose: u64, reason: u64, asked: u64, sent: u64) -> u64 {
+/// Adds to what is known of calls that sent less than was asked.
+#[inline(always)]
+fn count(whose: u64, reason: u64, asked: u64, sent: u64) -> u64 {
     let key = ShortKey { target: whose as u16, reason: reason as u16, port: (whose >> 32) as u32 };
     let entry = entry(&SHORTS, &key, Short { calls: 0, asked: 0, sent: 0 });
     let first = short_index(whose as u16 as u32, ShortReason::SendBuffer);

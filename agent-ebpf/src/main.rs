@@ -108,7 +108,9 @@ macro_rules! fexit_whole {
         fn $name(ctx: FExitContext) -> i32 {
             let regs: *const u8 = ctx.arg(0);
             let ret: i64 = ctx.arg(1);
-            preempt::alone(|| on_exit(ret, || regs));
+            preempt::begin();
+            on_exit(ret, || regs);
+            preempt::end();
             0
         }
     )* };

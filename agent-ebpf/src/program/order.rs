@@ -94,11 +94,10 @@ fn end_of(task: *const u8, run: &Run, how: u64, at: u64, bytes: u64, unknown: u6
     if position == Position::End as u64 {
         // A look at the process's memory costs more than all of the rest: it is not taken where the file's last read ended just where
         // this reader's next one should.
-        let guess = run.reader.and_then(|reader| {
-            let guess = read_end(task, descriptor)?;
-            if run.expected_end(reader, bytes) == guess { Some(guess) } else { None }
-        });
-        end = guess.or_else(|| user::<u64>(at)).unwrap_or(UNKNOWN);
+        end = match (run.reader, read_end(task, descriptor)) {
+            (Some(reader), Some(guess)) if run.expected_end(reader, bytes) == guess => guess,
+            _ => user::<u64>(at).unwrap_or(UNKNOWN),
+        };
     } else if position == Position::OfFile as u64 {
         end = position_of(task, descriptor);
     }

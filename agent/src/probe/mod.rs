@@ -131,8 +131,8 @@ pub struct Capacity {
 }
 
 impl Default for Capacity {
-    /// One process with a few dozen listeners and some ten thousand segments: 14 MB of the kernel's memory on two
-    /// processors by its own account (`memlock` in `/proc/PID/fdinfo`), 0.3 MB for each one more.
+    /// One process with a few dozen listeners and some ten thousand segments: 28 MB of the kernel's memory on two
+    /// processors by its own account (`memlock` in `/proc/PID/fdinfo`), with all that is counted by default; 0.3 MB for each one more.
     fn default() -> Self {
         Self { targets: 1, transfers: 1024, files: 32_768, directories: 16_384 }
     }

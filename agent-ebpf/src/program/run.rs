@@ -11,7 +11,7 @@ use super::{counter::claim, position::UNKNOWN};
 #[map]
 pub(crate) static READERS: Array<[Reader; READER_WAYS]> = Array::with_max_entries(1, 0);
 
-/// [`Run::last_end`], and the fields of [`FileCounts`]: none is known. No call that moved something ends here.
+/// Of the ends in [`FileCounts`]: none is known. No call that moved something ends here.
 const NONE: u64 = 0;
 
 /// Calls of one reader of a file, or of all who write to it.

@@ -12,7 +12,10 @@ use std::{
 };
 
 use serde_json::Value;
-use support::{Watching, ZCTRACE, alone, assert_nothing_left, need, volume::Volume};
+use support::{
+    Watching, ZCTRACE, alone, assert_nothing_left, need,
+    volume::{Volume, while_the_cache_lasts},
+};
 use testkit::kafka::{Broker, BrokerOptions, Clients, Kafka, Produce};
 use zctrace::exercise::drop_from_cache;
 
@@ -92,63 +95,65 @@ fn find<'a>(list: &'a Value, key: &str, value: &str) -> &'a Value {
 #[test]
 fn a_lagging_consumer_reads_from_disk_once_and_then_from_memory() {
     let _alone = alone();
-    need("fincore");
-    let kafka = Kafka::install(&|step| eprintln!("{step}")).unwrap();
-    for kind in ["ext4", "xfs"] {
-        need(&format!("mkfs.{kind}"));
-        let volume = Volume::new(kind, 1024);
-        let options = BrokerOptions { dir: Some(volume.path().join("broker")), ..BrokerOptions::default() };
-        let broker = Broker::start(&kafka, &options).unwrap();
-        let clients = Clients::new(&kafka, &broker);
-        clients.create_topic(TOPIC, 1).unwrap();
-        let report = watch(&broker, || {
-            assert_eq!(clients.produce(&Produce::new(TOPIC, "PLAINTEXT", BYTES)).unwrap().bytes, BYTES);
-        });
-        let appended = &find(&report["topics"], "topic", TOPIC)["order"]["written"];
-        assert_eq!(
-            (&appended["random_bytes"], appended["sequential_ratio"].as_f64()),
-            (&0.into(), Some(1.0)),
-            "{kind}: {appended}"
-        );
-        assert!(number(&appended["sequential_bytes"]) >= BYTES, "{kind}: {appended}");
-        let segments = segments(&broker.log_dir().join(format!("{TOPIC}-0")));
-        let log = bytes(&segments);
-        for (listener, from_disk) in [("PLAINTEXT", true), ("PLAINTEXT", false), ("SSL", true)] {
-            if from_disk {
-                drop_all(&segments);
+    while_the_cache_lasts(|| {
+        need("fincore");
+        let kafka = Kafka::install(&|step| eprintln!("{step}")).unwrap();
+        for kind in ["ext4", "xfs"] {
+            need(&format!("mkfs.{kind}"));
+            let volume = Volume::new(kind, 1024);
+            let options = BrokerOptions { dir: Some(volume.path().join("broker")), ..BrokerOptions::default() };
+            let broker = Broker::start(&kafka, &options).unwrap();
+            let clients = Clients::new(&kafka, &broker);
+            clients.create_topic(TOPIC, 1).unwrap();
+            let report = watch(&broker, || {
+                assert_eq!(clients.produce(&Produce::new(TOPIC, "PLAINTEXT", BYTES)).unwrap().bytes, BYTES);
+            });
+            let appended = &find(&report["topics"], "topic", TOPIC)["order"]["written"];
+            assert_eq!(
+                (&appended["random_bytes"], appended["sequential_ratio"].as_f64()),
+                (&0.into(), Some(1.0)),
+                "{kind}: {appended}"
+            );
+            assert!(number(&appended["sequential_bytes"]) >= BYTES, "{kind}: {appended}");
+            let segments = segments(&broker.log_dir().join(format!("{TOPIC}-0")));
+            let log = bytes(&segments);
+            for (listener, from_disk) in [("PLAINTEXT", true), ("PLAINTEXT", false), ("SSL", true)] {
+                if from_disk {
+                    drop_all(&segments);
+                }
+                let before = device_reads(&volume.path());
+                let report = watch_reading(&broker, &clients, listener);
+                let of_device = device_reads(&volume.path()) - before;
+                let context = format!("{kind}, {listener}, {from_disk}: {:#}", report["page_cache"]);
+                let topic = &find(&report["topics"], "topic", TOPIC)["cache"];
+                let of_listener = find(&report["page_cache"]["listeners"], "name", listener);
+                assert!(number(&topic["read_bytes"]) >= log, "{context}");
+                if from_disk {
+                    let came = brought_in(topic);
+                    assert!((log..log + BESIDE).contains(&came), "{log} {came} {context}");
+                    // The broker itself reads the heads of batches to find where the consumer is.
+                    assert!((came - BESIDE / 8..=came).contains(&brought_in(of_listener)), "{context}");
+                    assert!((came..came + BESIDE).contains(&of_device), "{came} {of_device} {context}");
+                    let of_process = number(&report["page_cache"]["disk_read_bytes"]);
+                    assert!((came..came + BESIDE_OF_PROCESS).contains(&of_process), "{came} {of_process} {context}");
+                } else {
+                    assert_eq!((brought_in(topic), topic["hit_ratio"].as_f64()), (0, Some(1.0)), "{context}");
+                    assert!(of_device < BESIDE, "{of_device} {context}");
+                }
+                // A consumer reads in sequence, whatever the listener; the broker's look for a batch's head is all that jumps.
+                let read = &find(&report["topics"], "topic", TOPIC)["order"]["read"];
+                assert!(read["sequential_ratio"].as_f64().unwrap() > 0.99, "{listener}: {read}");
+                let partition = find(&report["residency"]["partitions"], "topic", TOPIC);
+                let resident = number(&partition["active_resident_bytes"]) + number(&partition["older_resident_bytes"]);
+                // fincore tells whole pages, also of the last one.
+                assert_eq!(resident, in_memory(&segments).min(log), "{context}");
+                assert_eq!(resident, log, "all of it was read: {context}");
+                assert_eq!(report["machine"]["log_dirs"][0]["file_system"], kind);
+                assert!(report["machine"]["java"]["heap_used_bytes"].as_u64().unwrap() > 0);
             }
-            let before = device_reads(&volume.path());
-            let report = watch_reading(&broker, &clients, listener);
-            let of_device = device_reads(&volume.path()) - before;
-            let context = format!("{kind}, {listener}, {from_disk}: {:#}", report["page_cache"]);
-            let topic = &find(&report["topics"], "topic", TOPIC)["cache"];
-            let of_listener = find(&report["page_cache"]["listeners"], "name", listener);
-            assert!(number(&topic["read_bytes"]) >= log, "{context}");
-            if from_disk {
-                let came = brought_in(topic);
-                assert!((log..log + BESIDE).contains(&came), "{log} {came} {context}");
-                // The broker itself reads the heads of batches to find where the consumer is.
-                assert!((came - BESIDE / 8..=came).contains(&brought_in(of_listener)), "{context}");
-                assert!((came..came + BESIDE).contains(&of_device), "{came} {of_device} {context}");
-                let of_process = number(&report["page_cache"]["disk_read_bytes"]);
-                assert!((came..came + BESIDE_OF_PROCESS).contains(&of_process), "{came} {of_process} {context}");
-            } else {
-                assert_eq!((brought_in(topic), topic["hit_ratio"].as_f64()), (0, Some(1.0)), "{context}");
-                assert!(of_device < BESIDE, "{of_device} {context}");
-            }
-            // A consumer reads in sequence, whatever the listener; the broker's look for a batch's head is all that jumps.
-            let read = &find(&report["topics"], "topic", TOPIC)["order"]["read"];
-            assert!(read["sequential_ratio"].as_f64().unwrap() > 0.99, "{listener}: {read}");
-            let partition = find(&report["residency"]["partitions"], "topic", TOPIC);
-            let resident = number(&partition["active_resident_bytes"]) + number(&partition["older_resident_bytes"]);
-            // fincore tells whole pages, also of the last one.
-            assert_eq!(resident, in_memory(&segments).min(log), "{context}");
-            assert_eq!(resident, log, "all of it was read: {context}");
-            assert_eq!(report["machine"]["log_dirs"][0]["file_system"], kind);
-            assert!(report["machine"]["java"]["heap_used_bytes"].as_u64().unwrap() > 0);
         }
-    }
-    assert_nothing_left();
+        assert_nothing_left();
+    });
 }
 
 /// A log directory on a volume of its own, and the segments of each partition of [`SPREAD`] that the broker put there.

@@ -91,3 +91,25 @@ fn run(command: &mut Command) -> String {
     assert!(output.status.success(), "{command:?}: {}", String::from_utf8_lossy(&output.stderr));
     String::from_utf8_lossy(&output.stdout).into_owned()
 }
+
+/// Runs a test of what lies in the page cache; again, at most twice, where it fails and the kernel took pages from the cache meanwhile,
+/// since memory was short somewhere: then there was not what the test had put there.
+pub fn while_the_cache_lasts(test: impl Fn()) {
+    for attempt in 1.. {
+        let before = reclaimed();
+        match std::panic::catch_unwind(std::panic::AssertUnwindSafe(&test)) {
+            Ok(()) => return,
+            Err(_) if attempt < 3 && reclaimed() > before => {
+                eprintln!("the kernel took pages from its cache: the same once more");
+            }
+            Err(panic) => std::panic::resume_unwind(panic),
+        }
+    }
+}
+
+/// Pages that the kernel has taken back since it was started: `pgsteal_kswapd` and its like in `/proc/vmstat`.
+fn reclaimed() -> u64 {
+    let counters = std::fs::read_to_string("/proc/vmstat").unwrap();
+    let taken = counters.lines().filter_map(|line| line.strip_prefix("pgsteal_")?.split_once(' '));
+    taken.filter(|(who, _)| !matches!(*who, "anon" | "file")).map(|(_, pages)| pages.parse::<u64>().unwrap()).sum()
+}

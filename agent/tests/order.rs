@@ -261,6 +261,34 @@ fn connections_and_threads_that_take_turns_in_one_segment_are_each_in_sequence()
     assert_eq!((sequential, random), (3 * 9, 2), "one thread: its second and third place are elsewhere once");
 }
 
+/// The first reader of a file is told in another way than those after it, and both remember as much (docs/page-cache.md).
+#[test]
+fn every_thread_may_go_on_from_its_last_four_places_and_from_no_more() {
+    let _alone = alone();
+    let watched = Watched::new(LegChoice::Auto);
+    let starts: Vec<u64> = (0..5).map(far_apart).collect();
+    let mut before = (0, 0);
+    for (number, places, expected) in [(0, 4, (4 * 9, 3)), (1, 5, (0, 5 * 10 - 1))] {
+        let file = watched.make(number);
+        for reader in ["first", "second"] {
+            // In a thread of its own, which is another reader.
+            thread::scope(|scope| {
+                scope.spawn(|| {
+                    for piece in 0..10 {
+                        starts.iter().take(places).for_each(|start| pread(&file, start + piece * 1000, 1000));
+                    }
+                });
+            });
+            let [read, _] = watched.runs();
+            let calls = (read.sequential.calls - before.0, read.random.calls - before.1);
+            assert_eq!(calls, expected, "the {reader} reader, {places} places");
+            before = (read.sequential.calls, read.random.calls);
+        }
+    }
+    drop(watched);
+    assert_nothing_left();
+}
+
 /// Where a read of the file ended last, which the kernel keeps for all who have it open, is then another's.
 #[test]
 fn connections_that_are_sent_one_open_file_at_the_same_time_are_each_told_apart() {

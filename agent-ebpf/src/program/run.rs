@@ -115,13 +115,21 @@ extern "C" fn follows_elsewhere(key: u64, left: u64, end: u64, bytes: u64) -> u6
     // SAFETY: as above.
     let ends = unsafe { (&raw mut (*known).ends).cast::<u64>() };
     let is_connection = key >> 32 & CONNECTION as u64 != 0;
+    // As many places as there are here, the one that it left among them where that is not told here.
+    let places = if is_connection {
+        1
+    } else if left == NONE {
+        READER_ENDS
+    } else {
+        READER_ENDS - 1
+    };
     // The place that it goes on from leaves; where none is, the one that was not used for the longest time.
     let mut found = READER_ENDS;
     let mut i = 0;
     while i < READER_ENDS {
         // SAFETY: the index is below their number, here and below; checked ones would make a panic, which no program may.
         let ended = unsafe { *ends.add(i) };
-        if found == READER_ENDS && goes_on(start, ended) && (i == 0 || !is_connection) {
+        if found == READER_ENDS && i < places && goes_on(start, ended) {
             found = i;
         }
         i += 1;

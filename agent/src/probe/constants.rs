@@ -1,37 +1,23 @@
 //! Numbers that stand in the program's instructions: see [`Constants`].
 
-use std::ops::Range;
-
 use agent_ebpf::{Constants, features::in_load};
 use aya::Pod;
-use object::{Object as _, ObjectSection as _, SectionKind};
+
+use super::instructions::Instructions;
 
 /// `BPF_ALU64 | BPF_MOV | BPF_K`: a register becomes a number.
 const MOVE: u8 = 0xb7;
 /// `BPF_LDX | BPF_MEM` of two, four and eight bytes.
 const LOADS: [u8; 3] = [0x69, 0x61, 0x79];
 
-/// The object with the numbers of this table in their places.
-pub(super) fn write<T: Constants + Pod>(mut object: Vec<u8>, table: &T) -> Vec<u8> {
+/// Writes the numbers of this table in their places.
+pub(super) fn write<T: Constants + Pod>(object: &mut Instructions, table: &T) {
     // SAFETY: every byte of a `Pod` is a value.
     let bytes = unsafe { std::slice::from_raw_parts((&raw const *table).cast::<u8>(), size_of::<T>()) };
-    for section in instructions(&object) {
-        if let Some(section) = object.get_mut(section) {
-            write_into(section.as_chunks_mut().0, T::BASE, bytes.as_chunks().0);
-        }
-    }
-    object
+    write_into(object.each(), T::BASE, bytes.as_chunks().0);
 }
 
-/// Where the object's instructions are. In one that can't be read, which the loader then tells, nowhere.
-fn instructions(object: &[u8]) -> Vec<Range<usize>> {
-    let Ok(file) = object::File::parse(object) else { return Vec::new() };
-    let range = |(start, length): (u64, u64)| Some(usize::try_from(start).ok()?..usize::try_from(start + length).ok()?);
-    let sections = file.sections().filter(|section| section.kind() == SectionKind::Text);
-    sections.filter_map(|section| section.file_range().and_then(range)).collect()
-}
-
-fn write_into(instructions: &mut [[u8; 8]], base: u32, table: &[[u8; 4]]) {
+fn write_into<'a>(instructions: impl Iterator<Item = &'a mut [u8; 8]>, base: u32, table: &[[u8; 4]]) {
     let first = in_load(base);
     let member_of = |offset: [u8; 2]| u16::from_le_bytes(offset).checked_sub(first).map(usize::from);
     for instruction in instructions {
@@ -77,7 +63,7 @@ mod tests {
     fn written<T: Constants + Pod>(table: &T, mut instructions: Vec<[u8; 8]>) -> Vec<[u8; 8]> {
         // SAFETY: every byte of a `Pod` is a value.
         let bytes = unsafe { std::slice::from_raw_parts((&raw const *table).cast::<u8>(), size_of::<T>()) };
-        write_into(&mut instructions, T::BASE, bytes.as_chunks().0);
+        write_into(instructions.iter_mut(), T::BASE, bytes.as_chunks().0);
         instructions
     }
 
@@ -107,19 +93,19 @@ mod tests {
 
     #[test]
     fn every_placeholder_of_the_program_is_one_of_a_table() {
-        let mut object = super::super::load::OBJECT.to_vec();
-        object = write(write(object, &Features::default()), &Offsets::default());
-        object = write(write(object, &agent_ebpf::FillOffsets::default()), &agent_ebpf::ClientOffsets::default());
-        object = write(object, &agent_ebpf::OrderOffsets::default());
+        let mut object = Instructions::of(super::super::load::OBJECT);
+        write(&mut object, &Features::default());
+        write(&mut object, &Offsets::default());
+        write(&mut object, &agent_ebpf::FillOffsets::default());
+        write(&mut object, &agent_ebpf::ClientOffsets::default());
+        write(&mut object, &agent_ebpf::OrderOffsets::default());
         let mut seen = 0;
-        for section in instructions(&object) {
-            for instruction in object[section].as_chunks::<8>().0 {
-                let [code, _, low, high, number @ ..] = *instruction;
-                let is_left = LOADS.contains(&code) && (0x5a00..0x6000).contains(&u16::from_le_bytes([low, high]))
-                    || code == MOVE && (Features::BASE..Features::BASE + 0x5000).contains(&u32::from_le_bytes(number));
-                assert!(!is_left, "{instruction:x?}");
-                seen += 1;
-            }
+        for instruction in object.each() {
+            let [code, _, low, high, number @ ..] = *instruction;
+            let is_left = LOADS.contains(&code) && (0x5a00..0x6000).contains(&u16::from_le_bytes([low, high]))
+                || code == MOVE && (Features::BASE..Features::BASE + 0x5000).contains(&u32::from_le_bytes(number));
+            assert!(!is_left, "{instruction:x?}");
+            seen += 1;
         }
         assert!(seen > 5000, "{seen} instructions");
     }

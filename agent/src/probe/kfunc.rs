@@ -5,7 +5,7 @@ use std::io;
 
 use agent_ebpf::features::{KFUNCS, Kfunc};
 
-use super::Layout;
+use super::{Layout, instructions::Instructions};
 
 /// `r0 = 0`, in place of a call of what the kernel lacks. No path leads there: see [`agent_ebpf::Features`].
 const NOTHING: [u8; 8] = [0xb7, 0, 0, 0, 0, 0, 0, 0];
@@ -14,33 +14,24 @@ const NOTHING: [u8; 8] = [0xb7, 0, 0, 0, 0, 0, 0, 0];
 /// Kernels without `BPF_FETCH` refuse a program with them, also where no path leads to them.
 const FETCHES: [[u8; 8]; 2] = [[0xdb, 0x21, 0, 0, 0x01, 0, 0, 0], [0xc3, 0x21, 0, 0, 0xf1, 0, 0, 0]];
 
-/// The object with the numbers that this kernel knows the functions by, and without what it does not have; `fetch`:
-/// whether those are not [`FETCHES`].
-pub(super) fn link(object: &[u8], layout: &Layout, fetch: bool) -> Vec<u8> {
-    let mut linked = object.to_vec();
+/// Writes the numbers that this kernel knows the functions by, and takes out what it does not have; `fetch`: whether those are not
+/// [`FETCHES`].
+pub(super) fn link(object: &mut Instructions, layout: &Layout, fetch: bool) {
     for kfunc in KFUNCS {
-        rewrite(&mut linked, kfunc, layout.function(kfunc.name));
+        rewrite(object.each(), kfunc, layout.function(kfunc.name));
     }
     if !fetch {
-        for fetch in FETCHES {
-            instructions(&mut linked, fetch).for_each(|instruction| *instruction = NOTHING);
-        }
+        object.each().filter(|instruction| FETCHES.contains(instruction)).for_each(|fetch| *fetch = NOTHING);
     }
-    linked
 }
 
-fn rewrite(object: &mut [u8], kfunc: Kfunc, id: Option<u32>) {
-    for instruction in instructions(object, kfunc.call()) {
+fn rewrite<'a>(instructions: impl Iterator<Item = &'a mut [u8; 8]>, kfunc: Kfunc, id: Option<u32>) {
+    for instruction in instructions.filter(|instruction| **instruction == kfunc.call()) {
         match id {
             Some(id) => instruction[4..].copy_from_slice(&id.to_le_bytes()),
             None => *instruction = NOTHING,
         }
     }
-}
-
-/// Wherever this instruction stands. Sections of instructions begin at multiples of 8, as every instruction does.
-fn instructions(object: &mut [u8], wanted: [u8; 8]) -> impl Iterator<Item = &mut [u8; 8]> {
-    object.as_chunks_mut::<8>().0.iter_mut().filter(move |instruction| **instruction == wanted)
 }
 
 /// Whether the kernel has `BPF_FETCH` (Linux 5.12): it is asked to load a program of five instructions.
@@ -91,11 +82,11 @@ mod tests {
     fn every_call_of_a_function_is_rewritten_and_nothing_else() {
         let [first, second, _] = KFUNCS;
         let other = [0x85, 0, 0, 0, 1, 0, 0, 0];
-        let mut object = [first.call(), other, second.call(), first.call()].concat();
-        rewrite(&mut object, first, Some(0x0102_0304));
+        let mut object = [first.call(), other, second.call(), first.call()];
+        rewrite(object.iter_mut(), first, Some(0x0102_0304));
         let linked = [0x85, 0x20, 0, 0, 4, 3, 2, 1];
-        assert_eq!(object, [linked, other, second.call(), linked].concat());
-        rewrite(&mut object, second, None);
-        assert_eq!(object, [linked, other, NOTHING, linked].concat());
+        assert_eq!(object, [linked, other, second.call(), linked]);
+        rewrite(object.iter_mut(), second, None);
+        assert_eq!(object, [linked, other, NOTHING, linked]);
     }
 }

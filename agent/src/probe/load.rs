@@ -19,7 +19,9 @@ use super::{
     Candidate, Capacity, KernelFacts, Layout, Leg, LegChoice, Missing, Parts, ProbeError, VMLINUX, attach, candidates,
     constants, cut_down,
     error::{chain, missing},
-    fills, kernel, kfunc,
+    fills,
+    instructions::Instructions,
+    kernel, kfunc,
     kprobe_multi::KprobeMulti,
     latency, leg,
     places::Places,
@@ -116,20 +118,24 @@ fn attach_object(
         .collect();
     raise_memory_limit(&kernel.facts);
     let mut loader = constants.given_to(loader(), capacity, parts);
-    let object = constants.written_into(kfunc::link(object, &kernel.layout, kernel.fetch));
+    let mut object = Instructions::of(object);
+    kfunc::link(&mut object, &kernel.layout, kernel.fetch);
+    constants.write_into(&mut object);
     let mut refused: Option<(Leg, ProbeError)> = None;
     let mut rejected = None;
     // What the leg before has made and not used.
     let mut made: Option<(&Features, Ebpf)> = None;
     for (candidate, features) in candidates.iter().zip(&features) {
-        let object = constants::write(object.clone(), features);
+        let mut object = object.clone();
+        constants::write(&mut object, features);
+        let object = object.object();
         let same = made.take().filter(|(made_for, _)| *made_for == features);
         let result = match same {
             Some((_, ebpf)) => Ok(ebpf),
-            None => load(&mut loader, &object, features, kernel, capacity),
+            None => load(&mut loader, object, features, kernel, capacity),
         };
         let error = match result {
-            Ok(mut ebpf) => match hook(&mut ebpf, &object, kernel, candidate.leg, parts) {
+            Ok(mut ebpf) => match hook(&mut ebpf, object, kernel, candidate.leg, parts) {
                 Ok(mut hooked) => {
                     let note = format!("{}{}", hooked.note, leg::warning(candidate.leg, &kernel.facts));
                     // A part that a kernel refuses is missing, and takes nothing else with it.
@@ -138,7 +144,7 @@ fn attach_object(
                         parts.page_cache = false;
                     }
                     if parts.latency.is_some() {
-                        match latency::attach(&mut ebpf, &object, &kernel.layout, kernel.types()?, candidate.leg) {
+                        match latency::attach(&mut ebpf, object, &kernel.layout, kernel.types()?, candidate.leg) {
                             Ok(link) => hooked.links.extend(link),
                             Err(error) => {
                                 missing.latency = Some(first_line(&error));
@@ -270,10 +276,12 @@ impl Constants {
         })
     }
 
-    /// The object with those of them that stand in its instructions.
-    fn written_into(&self, object: Vec<u8>) -> Vec<u8> {
-        let object = constants::write(constants::write(object, &self.offsets), &self.fills);
-        constants::write(constants::write(object, &self.clients), &self.order)
+    /// Writes those of them that stand in the instructions.
+    fn write_into(&self, object: &mut Instructions) {
+        constants::write(object, &self.offsets);
+        constants::write(object, &self.fills);
+        constants::write(object, &self.clients);
+        constants::write(object, &self.order);
     }
 
     /// The loader with the others, and with the sizes of the maps.

@@ -13,6 +13,7 @@ mod files;
 mod fills;
 #[cfg(test)]
 mod fixtures;
+mod instructions;
 mod kernel;
 mod kfunc;
 mod kprobe_multi;

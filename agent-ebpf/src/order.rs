@@ -4,7 +4,7 @@
 //! | map | type | index or key | value | full? |
 //! |---|---|---|---|---|
 //! | `READERS` | array | [`reader_set`] | [`Reader`]s: all but the first of a file | what came first leaves, and begins anew |
-//! | `SHORTS` | hash | [`ShortKey`] | [`Short`] | `SHORTS_OTHER` |
+//! | `SHORTS` | array | index into `TRANSFERS` | [`Shorts`] | `SHORTS_OTHER` |
 //! | `SHORTS_OTHER` | array | [`short_index`] | [`Short`] | cannot |
 //!
 //! How a call follows the one before is a part of where it is counted: see [`tally_index`](crate::tally_index). Without
@@ -138,18 +138,6 @@ impl ShortReason {
     }
 }
 
-/// What short calls are told apart by.
-#[repr(C)]
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct ShortKey {
-    /// Slot of the target.
-    pub target: u16,
-    /// A [`ShortReason`].
-    pub reason: u16,
-    /// See [`TransferKey::port`](crate::TransferKey::port).
-    pub port: u32,
-}
-
 /// Calls that sent less than was asked.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -161,6 +149,25 @@ pub struct Short {
     pub asked: u64,
     /// Bytes that were sent.
     pub sent: u64,
+}
+
+impl Short {
+    /// Takes in others.
+    pub const fn add(&mut self, others: &Self) {
+        self.calls += others.calls;
+        self.asked += others.asked;
+        self.sent += others.sent;
+    }
+}
+
+/// Those of one kind of transfer, which a [`TransferKey`](crate::TransferKey) tells.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Shorts {
+    /// By [`ShortReason`].
+    pub by_reason: [Short; ShortReason::ALL.len()],
+    /// Zero: two cache lines, of which the commonest reason touches the first.
+    pub unused: u64,
 }
 
 /// Index into `SHORTS_OTHER`.
@@ -186,12 +193,12 @@ pub struct OrderOffsets {
 #[cfg(feature = "agent")]
 mod pod {
     // SAFETY: all of these are `repr(C)`, without padding that could hold anything, and every bit pattern is a value.
-    unsafe impl aya::Pod for super::ShortKey {}
+    unsafe impl aya::Pod for super::Shorts {}
     // SAFETY: as above.
     unsafe impl aya::Pod for super::Short {}
     // SAFETY: as above.
     unsafe impl aya::Pod for super::OrderOffsets {}
 }
 
-const _: () = assert!(size_of::<ShortKey>() == 8);
+const _: () = assert!(size_of::<Shorts>() == 2 * 64);
 const _: () = assert!(READER_SETS == 1 << (64 - 49));

@@ -91,10 +91,10 @@ fn on_counted(task: *const u8, slot: u32, ids: u64, call: &Call, syscall: Syscal
             _ => (descriptor, call.descriptor(2)), // splice, copy_file_range
         };
         let (source, sink) = (forget(source as u64, ids) as u32, forget(sink as u64, ids) as u32);
-        let (source, sink) = (Object::of_used(task, slot, source), Object::of_used(task, slot, sink));
+        let (source, sink) = (Object::of_end(task, slot, source), Object::of_end(task, slot, sink));
         let places = moved.in_kernel(&source, &sink);
         if has!(order) {
-            plan.note(task, slot, ids, &places, bytes);
+            plan.note(&moved, &source, &sink, &places);
         }
         return;
     }

@@ -14,7 +14,7 @@ use aya_ebpf::{
 use super::values::{RECENT_ENTRIES, RecentTransfer, SCRATCHES, Scratch};
 
 /// The values begin with a page, and so with a cache line: that they could be mapped is of no use.
-const ALIGNED: u32 = BPF_F_MMAPABLE;
+pub(super) const ALIGNED: u32 = BPF_F_MMAPABLE;
 
 #[map]
 pub(crate) static LISTENERS: Array<[u8; PORTS_PER_WORD]> = Array::with_max_entries(LISTENER_WORDS, 0);

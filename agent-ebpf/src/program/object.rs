@@ -5,6 +5,7 @@ use agent_ebpf::{Endpoint, InodeKey, PORT_DATAGRAM, PORT_NONE, PORT_OUTBOUND, PO
 use super::{
     globals::{has, offset},
     maps::LISTENERS,
+    position::{at, read_end},
     read::{cast, far, far_at, forget, near, probe, rare},
 };
 
@@ -43,6 +44,10 @@ pub(crate) struct Object {
     pub(crate) inode: InodeKey,
     /// The descriptor was closed before the call returned, or the kernel's memory could not be read.
     pub(crate) unknown: bool,
+    /// Of an [end](Object::of_end): the size of a [`Endpoint::File`], `f_flags` of what is none; 0 otherwise.
+    pub(crate) extent: u64,
+    /// Of an end: where the file's last read ended, 0 where that is not known. It need not be this call that did.
+    pub(crate) read_end: u64,
 }
 
 impl Object {
@@ -52,27 +57,40 @@ impl Object {
         descriptor: NO_DESCRIPTOR,
         inode: InodeKey { inode: 0, device: 0, generation: 0 },
         unknown: true,
+        extent: 0,
+        read_end: 0,
     };
 
     /// What `descriptor` of `task`, that of a call which has moved something, is now.
     #[inline(always)]
     pub(crate) fn of_used(task: *const u8, target: u32, descriptor: u32) -> Self {
-        Self::behind(used_file_of(task, descriptor), target, descriptor)
+        Self::behind::<false>(used_file_of(task, descriptor), target, descriptor)
+    }
+
+    /// The same for one of the two ends of a call inside the kernel, with what tells its order and why it moved less than was
+    /// asked, where that is counted.
+    #[inline(always)]
+    pub(crate) fn of_end(task: *const u8, target: u32, descriptor: u32) -> Self {
+        Self::behind::<true>(used_file_of(task, descriptor), target, descriptor)
     }
 
     /// What any `descriptor` of `task` is now.
     #[inline(always)]
     pub(crate) fn of(task: *const u8, target: u32, descriptor: u32) -> Self {
-        Self::behind(file_of(task, descriptor), target, descriptor)
+        Self::behind::<false>(file_of(task, descriptor), target, descriptor)
     }
 
     #[inline(always)]
-    fn behind(file: Option<*const u8>, target: u32, descriptor: u32) -> Self {
+    fn behind<const IS_END: bool>(file: Option<*const u8>, target: u32, descriptor: u32) -> Self {
         let mut object = Self::UNKNOWN;
         object.descriptor = descriptor;
-        if file.and_then(|file| object.identify(file, target)).is_none() {
+        if file.and_then(|file| object.identify::<IS_END>(file, target)).is_none() {
             rare();
             object = Self::UNKNOWN;
+        }
+        if IS_END && has!(order) {
+            object.extent = forget(object.extent, descriptor as u64);
+            object.read_end = forget(object.read_end, descriptor as u64);
         }
         // What follows is the same for all kinds.
         object.kind = forget(object.kind as u64, descriptor as u64) as u8;
@@ -82,13 +100,21 @@ impl Object {
     }
 
     #[inline(always)]
-    fn identify(&mut self, file: *const u8, target: u32) -> Option<()> {
+    fn identify<const IS_END: bool>(&mut self, file: *const u8, target: u32) -> Option<()> {
         let inode = far::<*const u8, _>(file, offset!(file_inode))?;
         let mode = far::<u16, _>(inode, offset!(inode_mode))?;
+        let is_end = IS_END && has!(order);
+        if is_end && mode & S_IFMT != S_IFREG {
+            self.extent = far::<u32, _>(file, at!(file_flags))? as u64;
+        }
         match mode & S_IFMT {
             S_IFREG => {
                 self.inode = inode_key(inode)?;
                 self.kind = Endpoint::File as u8;
+                if is_end {
+                    self.extent = far::<u64, _>(inode, at!(inode_size))?;
+                    self.read_end = read_end(file).unwrap_or(0);
+                }
             }
             S_IFSOCK => self.identify_socket(file, target)?,
             S_IFIFO => self.kind = Endpoint::Pipe as u8,

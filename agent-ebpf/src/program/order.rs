@@ -6,12 +6,13 @@ use super::{
     account::{NOWHERE, add_tally, tally_of},
     call::Call,
     maps::FILE_COUNTS,
-    position::{Position, UNKNOWN, position, position_of, read_end},
+    object::Object,
+    position::{Position, UNKNOWN, position, position_of},
     read::{forget, user},
     run::Run,
     short,
     task::current_task,
-    transfer::Places,
+    transfer::{Moved, Places},
 };
 
 /// What of the arguments of a call inside the kernel tells its order. Made before what the call moved is counted: what is found
@@ -47,21 +48,22 @@ impl Plan {
         Self { first: end(first, true), second: end(second, false), asked: forget(asked, ids) }
     }
 
-    /// Counts the call, which moved bytes of files whose counts lie at `places`, by how it follows the one before; and, where a
-    /// `sendfile` sent less than was asked, why.
+    /// Counts the call, whose files' counts lie at `places`, by how it follows the one before; and, where a `sendfile` sent less
+    /// than was asked, why.
     #[inline(always)]
-    pub(crate) fn note(&self, task: *const u8, target: u32, ids: u64, places: &Places, bytes: u64) {
+    pub(crate) fn note(&self, moved: &Moved, source: &Object, sink: &Object, places: &Places) {
+        let (ids, bytes) = (moved.ids, moved.bytes);
         if let Some(counts) = FILE_COUNTS.get_ptr_mut(places.source) {
-            let other = (self.second.0 & DESCRIPTOR) as u32;
             let is_sent = places.port != PORT_NONE;
-            let reader = forget(if is_sent { (CONNECTION | other) as u64 } else { ids as u32 as u64 }, ids) as u32;
+            let connection = (CONNECTION | sink.descriptor) as u64;
+            let reader = forget(if is_sent { connection } else { ids as u32 as u64 }, ids) as u32;
             let run = Run { place: places.source, counts, reader: Some(reader) };
             let (how, at) = self.first;
-            let end = end_of(task, &run, how, at, bytes, ids);
+            let end = end_of(moved.task, Some((&run, source.read_end)), how, at, bytes, ids);
             add_tally(counts, tally_of(FilePath::ZeroCopyRead, run.follows(end, bytes), ids), 1, bytes);
             if bytes < self.asked && is_sent {
-                let whose = target as u64 | (places.port as u64) << 32;
-                short::note(whose, how & DESCRIPTOR | (other as u64) << 32, end, self.asked, bytes);
+                let reason = short::reason(source.extent, sink.extent, end, bytes);
+                short::count(moved.target, places.kind, forget(reason as u64, ids), self.asked, bytes);
             }
         }
         if places.sink != NOWHERE {
@@ -80,22 +82,22 @@ extern "C" fn note_written(which: u64, how: u64, at: u64, bytes: u64) -> u64 {
     let place = which as u32;
     let Some(counts) = FILE_COUNTS.get_ptr_mut(place) else { return 0 };
     let run = Run { place, counts, reader: None };
-    let end = end_of(current_task(), &run, how, at, bytes, which);
+    let end = end_of(current_task(), None, how, at, bytes, which);
     add_tally(counts, tally_of(FilePath::Written, run.follows(end, bytes), which), 1, bytes);
     0
 }
 
-/// Where in its file a call ended. `how` and `at` are of a [`Plan`].
+/// Where in its file a call ended. `how` and `at` are of a [`Plan`]; `read`: who reads, and where the file's last read ended.
 #[inline(always)]
-fn end_of(task: *const u8, run: &Run, how: u64, at: u64, bytes: u64, unknown: u64) -> u64 {
+fn end_of(task: *const u8, read: Option<(&Run, u64)>, how: u64, at: u64, bytes: u64, unknown: u64) -> u64 {
     let (descriptor, position) = ((how & DESCRIPTOR) as u32, how >> HOW_POSITION & 3);
     let mut end = UNKNOWN;
     // No call inside the kernel has its start among its arguments.
     if position == Position::End as u64 {
         // A look at the process's memory costs more than all of the rest: it is not taken where the file's last read ended just where
         // this reader's next one should.
-        end = match (run.reader, read_end(task, descriptor)) {
-            (Some(reader), Some(guess)) if run.expected_end(reader, bytes) == guess => guess,
+        end = match read {
+            Some((run, guess)) if guess != 0 && run.expected_end(bytes) == guess => guess,
             _ => user::<u64>(at).unwrap_or(UNKNOWN),
         };
     } else if position == Position::OfFile as u64 {

@@ -92,10 +92,7 @@ pub(super) fn position(call: &Call, syscall: Syscall, is_source: bool) -> (Posit
 
 /// Where a read of this open file ended last, if that is known. It need not be this call that did.
 #[inline(always)]
-pub(super) fn read_end(task: *const u8, descriptor: u32) -> Option<u64> {
+pub(super) fn read_end(file: *const u8) -> Option<u64> {
     let offset = at!(file_read_end);
-    if offset.number() == 0 || !has!(casts) {
-        return None;
-    }
-    used_file_of(task, descriptor).and_then(|file| far::<u64, _>(file, offset)).filter(|end| *end != 0)
+    if offset.number() == 0 || !has!(casts) { None } else { far::<u64, _>(file, offset) }
 }

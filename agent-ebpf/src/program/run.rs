@@ -56,7 +56,8 @@ impl Run {
 
     /// Where a read of so many bytes ends if it goes on from where the reader's last one did.
     #[inline(always)]
-    pub(super) fn expected_end(&self, reader: u32, bytes: u64) -> u64 {
+    pub(super) fn expected_end(&self, bytes: u64) -> u64 {
+        let Some(reader) = self.reader else { return NONE };
         let last = if self.is_first(reader) {
             // SAFETY: as above.
             unsafe { (*self.counts).read_end }

@@ -1,30 +1,28 @@
 //! Calls of `sendfile` that sent less than was asked.
 
-use agent_ebpf::{Endpoint, Short, ShortKey, ShortReason, Syscall, short_index};
-use aya_ebpf::{
-    macros::map,
-    maps::{Array, HashMap},
-};
+use agent_ebpf::{Endpoint, SHORT_REASONS, Short, ShortReason, Shorts, Syscall, TransferKey, short_index};
+use aya_ebpf::{macros::map, maps::Array};
 
 use super::{
+    account::NOWHERE,
     call::Call,
-    counter::{add_shared, entry},
-    globals::offset,
-    object::{Object, used_file_of},
-    position::{UNKNOWN, at},
-    read::{far, forget},
+    counter::add_shared,
+    maps::ALIGNED,
+    object::Object,
+    position::UNKNOWN,
+    recent::{Kind, transfer_index},
     task::current_task,
 };
 
 #[map]
-pub(crate) static SHORTS: HashMap<ShortKey, Short> = HashMap::with_max_entries(1, 0);
+pub(crate) static SHORTS: Array<Shorts> = Array::with_max_entries(1, ALIGNED);
 #[map]
 pub(crate) static SHORTS_OTHER: Array<Short> = Array::with_max_entries(1, 0);
 
 // include/uapi/asm-generic/errno-base.h
 const EAGAIN: i64 = 11;
 // include/uapi/asm-generic/fcntl.h
-const O_NONBLOCK: u32 = 0o4000;
+const O_NONBLOCK: u64 = 0o4000;
 /// At least this much, and the call moved all that one may: `MAX_RW_COUNT`, with the largest pages that there are.
 const LIMIT: u64 = 0x7fff_0000;
 
@@ -33,59 +31,63 @@ const LIMIT: u64 = 0x7fff_0000;
 pub(crate) fn note_nothing(target: u32, call: &Call, syscall: Syscall, ret: i64) {
     if syscall as u8 == Syscall::Sendfile as u8 && (ret == 0 || ret == -EAGAIN) && call.argument(3) != 0 {
         let reason = if ret == 0 { ShortReason::EndOfFile } else { ShortReason::Again };
-        note_unsent(call.argument(0), target as u64, reason as u64, call.argument(3));
+        let descriptors = call.descriptor(0) as u64 | call.argument(1) << 32;
+        note_unsent(descriptors, target as u64, reason as u64, call.argument(3));
     }
 }
 
-/// Counts `asked` bytes that did not leave through a descriptor, if it is a socket. A global function: what is
-/// rarely done, the verifier looks at once.
+/// Counts `asked` bytes that did not leave through a descriptor, in the lower half, if it is a socket; the file's is in the upper one.
+/// A global function: what is rarely done, the verifier looks at once.
 #[unsafe(no_mangle)]
 #[inline(never)]
-extern "C" fn note_unsent(descriptor: u64, target: u64, reason: u64, asked: u64) -> u64 {
-    let sink = Object::of(current_task(), target as u32, descriptor as u32);
-    if sink.kind == Endpoint::Socket as u8 {
-        count(target | (sink.port as u64) << 32, reason, asked, 0);
+extern "C" fn note_unsent(descriptors: u64, target: u64, reason: u64, asked: u64) -> u64 {
+    let (task, slot) = (current_task(), target as u32);
+    let sink = Object::of(task, slot, descriptors as u32);
+    if sink.kind != Endpoint::Socket as u8 {
+        return 0;
     }
+    let source = Object::of(task, slot, (descriptors >> 32) as u32);
+    let kind = TransferKey {
+        target: target as u16,
+        syscall: Syscall::Sendfile as u8,
+        source: source.kind,
+        sink: sink.kind,
+        flags: 0,
+        padding: 0,
+        port: sink.port,
+    };
+    count(slot, transfer_index(Kind::of(&kind)).unwrap_or(NOWHERE), reason, asked, 0);
     0
 }
 
-/// Counts a call that moved `bytes` out of an open file, up to `end`, into a socket, and was asked for more. `whose` is the target and
-/// the port; `descriptors` the file's and the socket's. A global function for the same reason.
-#[unsafe(export_name = "note_short")]
-#[inline(never)]
-pub(super) extern "C" fn note(whose: u64, descriptors: u64, end: u64, asked: u64, bytes: u64) -> u64 {
-    let task = current_task();
-    let reason = if bytes >= LIMIT {
+/// Why a call into a socket sent less than was asked, which sent `bytes` up to `end` of a file of this `size`.
+#[inline(always)]
+pub(super) fn reason(size: u64, socket_flags: u64, end: u64, bytes: u64) -> ShortReason {
+    if bytes >= LIMIT {
         ShortReason::Limit
-    } else if has_ended(task, descriptors as u32, end) {
+    } else if size <= end && end < UNKNOWN / 2 {
         ShortReason::EndOfFile
+    } else if socket_flags & O_NONBLOCK != 0 {
+        ShortReason::SendBuffer
     } else {
-        waits(task, (descriptors >> 32) as u32)
+        ShortReason::Interrupted
+    }
+}
+
+/// Adds to what is known of calls that sent less than was asked: with their kind of transfer, which is counted at `kind`.
+#[inline(always)]
+pub(super) fn count(target: u32, kind: u32, reason: u64, asked: u64, sent: u64) {
+    if reason >= SHORT_REASONS as u64 {
+        return;
+    }
+    let entry = match SHORTS.get_ptr_mut(kind) {
+        // SAFETY: the index is below the length of the value.
+        Some(kind) => unsafe { (&raw mut (*kind).by_reason).cast::<Short>().add(reason as usize) },
+        None => match SHORTS_OTHER.get_ptr_mut(short_index(target, ShortReason::SendBuffer) + reason as u32) {
+            Some(entry) => entry,
+            None => return,
+        },
     };
-    count(whose, forget(reason as u64, whose), asked, bytes)
-}
-
-/// Whether an open file has nothing behind this position.
-#[inline(always)]
-fn has_ended(task: *const u8, descriptor: u32, end: u64) -> bool {
-    let inode = used_file_of(task, descriptor).and_then(|file| far::<*const u8, _>(file, offset!(file_inode)));
-    let size = inode.and_then(|inode| far::<u64, _>(inode, at!(inode_size)));
-    size.is_some_and(|size| size <= end && end < UNKNOWN / 2)
-}
-
-#[inline(always)]
-fn waits(task: *const u8, descriptor: u32) -> ShortReason {
-    let flags = used_file_of(task, descriptor).and_then(|file| far::<u32, _>(file, at!(file_flags))).unwrap_or(0);
-    if flags & O_NONBLOCK != 0 { ShortReason::SendBuffer } else { ShortReason::Interrupted }
-}
-
-/// Adds to what is known of calls that sent less than was asked.
-#[inline(always)]
-fn count(whose: u64, reason: u64, asked: u64, sent: u64) -> u64 {
-    let key = ShortKey { target: whose as u16, reason: reason as u16, port: (whose >> 32) as u32 };
-    let entry = entry(&SHORTS, &key, Short { calls: 0, asked: 0, sent: 0 });
-    let first = short_index(whose as u16 as u32, ShortReason::SendBuffer);
-    let Some(entry) = entry.or_else(|| SHORTS_OTHER.get_ptr_mut(first + reason as u32)) else { return 0 };
     // SAFETY: fields of a map's value.
     unsafe {
         add_shared(&raw mut (*entry).calls, 1);
@@ -94,5 +96,4 @@ fn count(whose: u64, reason: u64, asked: u64, sent: u64) -> u64 {
             add_shared(&raw mut (*entry).sent, sent);
         }
     }
-    0
 }

@@ -32,8 +32,10 @@ pub(crate) struct Moved {
     pub(crate) bytes: u64,
 }
 
-/// Where the files at both ends of a transfer inside the kernel are counted: [`NOWHERE`] for what is no file.
+/// Where a transfer inside the kernel is counted, and the files at both ends: [`NOWHERE`] for what is no file.
 pub(crate) struct Places {
+    /// The transfer itself.
+    pub(crate) kind: u32,
     /// Of its source.
     pub(crate) source: u32,
     /// Of its sink.
@@ -86,19 +88,19 @@ impl Moved {
         let sink_kind = forget(sink.kind as u64, self.ids) as u8;
         note_unknown(self.target, forget((source.unknown | sink.unknown) as u64, self.ids) != 0, self.bytes);
         let socket = if sink_kind == Endpoint::Socket as u8 { sink } else { source };
-        let mut places = Places { source: NOWHERE, sink: NOWHERE, port: socket.port };
+        let mut places = Places { kind: NOWHERE, source: NOWHERE, sink: NOWHERE, port: socket.port };
         if source.kind == Endpoint::File as u8 {
             places.source = self.part(source, socket.port, FilePath::ZeroCopyRead);
         }
         if sink_kind == Endpoint::File as u8 {
             places.sink = self.part(sink, PORT_NONE, FilePath::Written);
         }
-        let kind = self.transfer(source.kind, sink_kind, 0, socket.port, false, 0);
+        places.kind = self.transfer(source.kind, sink_kind, 0, socket.port, false, 0);
         // What was counted is behind: the verifier need not tell apart where.
         places.source = forget(places.source as u64, self.ids) as u32;
         places.sink = forget(places.sink as u64, self.ids) as u32;
         self.client(source.kind, sink_kind, 0, socket);
-        self.duration(kind, places.source, 0);
+        self.duration(places.kind, places.source, 0);
         places
     }
 

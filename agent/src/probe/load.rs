@@ -298,7 +298,7 @@ impl Constants {
             .map_max_entries("CLIENTS", parts.clients.map_or(1, |clients| clients.saturating_mul(targets)))
             .map_max_entries("CLIENTS_OTHER", parts.clients.map_or(1, |_| CLIENT_LISTENERS * targets))
             .map_max_entries("READERS", with_order(READER_SETS))
-            .map_max_entries("SHORTS", with_order(1024))
+            .map_max_entries("SHORTS", with_order(capacity.transfers))
             .map_max_entries("SHORTS_OTHER", with_order(targets * SHORT_REASONS))
             .override_global("SYNC_NUMBERS", &self.syncs, true)
             .map_max_entries("SYNCS", if parts.syncs { targets * SYNC_CALLS } else { 1 })

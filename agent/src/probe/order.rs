@@ -2,10 +2,12 @@
 
 use std::collections::BTreeMap;
 
-use agent_ebpf::{Direction, FileCounts, FileValue, Runs, SHORT_REASONS, Short, ShortKey, ShortReason, short_index};
+use agent_ebpf::{
+    Direction, FileCounts, FileValue, Runs, SHORT_REASONS, Short, ShortReason, Shorts, TransferKey, short_index,
+};
 use aya::{
     Ebpf,
-    maps::{Array, HashMap, MapError},
+    maps::{Array, MapError},
 };
 
 use super::{
@@ -13,6 +15,7 @@ use super::{
     batch::{for_each, for_each_from},
     files::{Known, log},
     load::map_mut,
+    places::Places,
 };
 use crate::{
     kafka::is_segment,
@@ -44,26 +47,46 @@ pub(super) fn read(ebpf: &Ebpf, lives: &mut [(u16, &mut Snapshot)], known: &Know
             Err(_) => fresh.push((target, LogOrder { log, read, written })),
         }
     })?;
-    for_each(ebpf, SHORTS, |key: &ShortKey, values: &[Short]| {
-        let target = lives.iter_mut().find(|(slot, _)| *slot == key.target);
-        let reason = ShortReason::ALL.get(usize::from(key.reason)).copied();
-        if let Some((order, reason)) = target.and_then(|(_, snapshot)| snapshot.order.as_mut()).zip(reason) {
-            order.short.push(ShortSends { port: key.port, reason, short: values[0] });
-        }
-    })?;
+    read_short(ebpf, lives)?;
     for (target, (slot, snapshot)) in lives.iter_mut().enumerate() {
         let Some(order) = &mut snapshot.order else { continue };
         take_in(&mut order.logs, fresh.iter().filter(|(of, _)| *of == target).map(|(_, log)| *log));
         let first = short_index(u32::from(*slot), ShortReason::SendBuffer);
         for_each_from(ebpf, SHORTS_OTHER, first, SHORT_REASONS, |index, values: &[Short]| {
             let reason = index.checked_sub(first).and_then(|reason| ShortReason::ALL.get(reason as usize));
-            if let Some(reason) = reason.filter(|_| values[0].calls > 0) {
-                order.short.push(ShortSends { port: OTHER_PORTS, reason: *reason, short: values[0] });
-            }
+            order.short.extend(reason.and_then(|reason| sends(OTHER_PORTS, *reason, values[0])));
         })?;
         order.short.sort_unstable_by_key(|short| (short.port, short.reason));
+        order.short.dedup_by(|next, sum| {
+            let is_same = (next.port, next.reason) == (sum.port, sum.reason);
+            if is_same {
+                sum.short.add(&next.short);
+            }
+            is_same
+        });
     }
     Ok(())
+}
+
+/// Short calls by kind of transfer: a port may have several kinds, as of files and of pipes.
+fn read_short(ebpf: &Ebpf, lives: &mut [(u16, &mut Snapshot)]) -> Result<(), ProbeError> {
+    let mut ports = BTreeMap::new();
+    for_each(ebpf, "TRANSFER_KEYS", |key: &TransferKey, index: &[u32]| {
+        if let Some(target) = lives.iter().position(|(slot, _)| *slot == key.target) {
+            ports.insert(index[0], (target, key.port));
+        }
+    })?;
+    for_each_from(ebpf, SHORTS, 0, Places::Transfers.used(ebpf)?, |place, values: &[Shorts]| {
+        let Some((target, port)) = ports.get(&place) else { return };
+        let order = lives.get_mut(*target).and_then(|(_, snapshot)| snapshot.order.as_mut());
+        let Some(order) = order.filter(|_| values[0] != Shorts::default()) else { return };
+        let reasons = ShortReason::ALL.into_iter().zip(values[0].by_reason);
+        order.short.extend(reasons.filter_map(|(reason, short)| sends(*port, reason, short)));
+    })
+}
+
+fn sends(port: u32, reason: ShortReason, short: Short) -> Option<ShortSends> {
+    (short.calls > 0).then_some(ShortSends { port, reason, short })
 }
 
 /// Takes in directories that came, and lets go those without counts.
@@ -103,12 +126,13 @@ pub(super) fn taken<'a>(taken: impl Iterator<Item = (&'a FileValue, &'a FileCoun
     Order { logs: logs.into_values().collect(), short: Vec::new() }
 }
 
-/// Forgets the short calls of a target that is let go.
-pub(super) fn clear(ebpf: &mut Ebpf, slot: u16) -> Result<(), ProbeError> {
-    let mut keys = Vec::new();
-    for_each(ebpf, SHORTS, |key: &ShortKey, _: &[Short]| keys.extend((key.target == slot).then_some(*key)))?;
-    let mut map: HashMap<_, ShortKey, Short> = map_mut(ebpf, SHORTS)?;
-    keys.iter().try_for_each(|key| map.remove(key)).map_err(|error| failed(SHORTS, &error))?;
+/// Forgets the short calls of a target that is let go, whose `transfers` are counted at these places.
+pub(super) fn clear(ebpf: &mut Ebpf, slot: u16, transfers: &[u32]) -> Result<(), ProbeError> {
+    let mut map: Array<_, Shorts> = map_mut(ebpf, SHORTS)?;
+    transfers
+        .iter()
+        .try_for_each(|place| map.set(*place, Shorts::default(), 0))
+        .map_err(|error| failed(SHORTS, &error))?;
     let mut map: Array<_, Short> = map_mut(ebpf, SHORTS_OTHER)?;
     let first = short_index(u32::from(slot), ShortReason::SendBuffer);
     (first..first + SHORT_REASONS)

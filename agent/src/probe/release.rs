@@ -32,7 +32,7 @@ pub(super) fn clear(ebpf: &mut Ebpf, slot: u16, parts: Parts) -> Result<(), Prob
         latency::clear(ebpf, &transfers, &files)?;
     }
     if parts.order {
-        order::clear(ebpf, slot)?;
+        order::clear(ebpf, slot, &transfers)?;
     }
     clear_transfers(ebpf, &transfers)?;
     clear_files(ebpf, &files)?;

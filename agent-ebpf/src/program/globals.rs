@@ -47,6 +47,15 @@ const NO_TARGET: Target = Target { tgid: 0, slot: 0, counting: 0, start_boottime
 #[unsafe(link_section = ".data.epoch")]
 pub(crate) static EPOCH: Shared<u64> = Shared(UnsafeCell::new(1));
 
+/// Processors whose run queues are known: those with higher numbers ask for their task.
+pub(crate) const PROCESSORS: u32 = 1024;
+
+/// Addresses of the processors' run queues (`struct rq`), which never move; 0 until they are known. Not a per-CPU array, where a
+/// value is two loads from memory away.
+#[unsafe(no_mangle)]
+#[unsafe(link_section = ".bss.run_queues")]
+pub(crate) static RUN_QUEUES: Shared<[u64; PROCESSORS as usize]> = Shared(UnsafeCell::new([0; _]));
+
 /// Where the counts of a file may be, and the epoch.
 #[unsafe(no_mangle)]
 #[unsafe(link_section = ".bss.hints")]

@@ -47,10 +47,6 @@ pub(crate) static RESOLVE: Array<Resolve> = Array::with_max_entries(1, 0);
 #[map]
 pub(crate) static STATE: Array<u64> = Array::with_max_entries(STATE_WORDS, 0);
 
-/// Address of this CPU's run queue (`struct rq`), which never moves; 0 until it is known.
-#[map]
-pub(crate) static RUN_QUEUE: PerCpuArray<u64> = PerCpuArray::with_max_entries(1, 0);
-
 /// What this CPU did last: see [`super::recent`].
 #[map]
 pub(crate) static RECENT_TRANSFERS: PerCpuArray<RecentTransfer> = PerCpuArray::with_max_entries(RECENT_ENTRIES, 0);

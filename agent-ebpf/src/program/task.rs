@@ -1,13 +1,12 @@
 //! The running task.
 
 use aya_ebpf::helpers::{
-    bpf_get_current_pid_tgid,
+    bpf_get_current_pid_tgid, bpf_get_smp_processor_id,
     generated::{bpf_get_current_task, bpf_get_current_task_btf, bpf_task_pt_regs},
 };
 
 use super::{
-    globals::{has, offset},
-    maps::RUN_QUEUE,
+    globals::{PROCESSORS, RUN_QUEUES, has, offset},
     read::{cast, far, near},
 };
 
@@ -62,9 +61,17 @@ pub(crate) fn running_task() -> *const u8 {
 /// kernel/sched/sched.h).
 #[inline(always)]
 fn of_run_queue() -> Option<*const u8> {
-    let known = RUN_QUEUE.get_ptr_mut(0)?;
-    // SAFETY: this CPU's own value.
-    let address = unsafe { *known };
+    // The processor's number is read from memory that it has at hand, without a call (`bpf_do_misc_fixups`, since Linux 6.10).
+    // SAFETY: the helper only returns a number.
+    let processor = unsafe { bpf_get_smp_processor_id() };
+    if processor >= PROCESSORS {
+        return Some(running_task());
+    }
+    // SAFETY: the index is below their number; a word that only this CPU writes to.
+    let (known, address) = unsafe {
+        let known = RUN_QUEUES.get().cast::<u64>().add(processor as usize);
+        (known, core::ptr::read_volatile(known))
+    };
     if address != 0 {
         return current_of(address);
     }
@@ -73,7 +80,7 @@ fn of_run_queue() -> Option<*const u8> {
     // Believed only once it has been seen to be right.
     if current_of(address)? == task {
         // SAFETY: as above.
-        unsafe { *known = address };
+        unsafe { core::ptr::write_volatile(known, address) };
     }
     Some(task)
 }

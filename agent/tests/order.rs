@@ -389,6 +389,40 @@ fn sendfile_calls_that_send_less_than_was_asked_are_told_by_reason() {
     drop((there, there_too));
 }
 
+/// A `sendfile` that ends with the file, and one behind its end.
+fn send_short(file: &File) {
+    let (here, _there) = connection();
+    assert_eq!(sendfile(&here, file, Some(SIZE - 100), 1000), 100);
+    assert_eq!(sendfile(&here, file, Some(SIZE), 1000), 0);
+}
+
+const SENT_SHORT: (ShortReason, (u64, u64, u64)) = (ShortReason::EndOfFile, (2, 2000, 100));
+
+#[test]
+fn short_calls_are_counted_where_kinds_of_transfer_have_no_place_and_once_more_for_who_comes_next() {
+    let _alone = alone();
+    let mut watched = Watched::new(LegChoice::Auto);
+    let file = watched.make(0);
+    send_short(&file);
+    assert_eq!(shorts(&watched), BTreeMap::from([SENT_SHORT]));
+    watched.probe.release(watched.slot).unwrap();
+    watched.slot = watched.probe.watch(std::process::id(), BTreeSet::new).unwrap();
+    assert_eq!(watched.snapshot().order.unwrap_or_default().short, []);
+    send_short(&file);
+    assert_eq!(shorts(&watched), BTreeMap::from([SENT_SHORT]), "the place of its transfers is used again, from zero");
+
+    // The one place there is becomes that of a read.
+    drop(watched.probe);
+    let one = Capacity { transfers: 1, ..Capacity::default() };
+    watched.probe = Probe::attach_with(LegChoice::Auto, one, COUNTED).unwrap();
+    watched.slot = watched.probe.watch(std::process::id(), BTreeSet::new).unwrap();
+    pread(&file, 0, 1);
+    send_short(&file);
+    let short = watched.snapshot().order.unwrap().short;
+    let ports: BTreeSet<u32> = short.iter().map(|of| of.port).collect();
+    assert_eq!((shorts(&watched), ports), (BTreeMap::from([SENT_SHORT]), BTreeSet::from([u32::MAX])));
+}
+
 #[test]
 fn a_time_limit_of_a_socket_that_waits_cuts_a_call_short() {
     let _alone = alone();

@@ -10,6 +10,7 @@ use super::{
     maps::ALIGNED,
     object::Object,
     position::UNKNOWN,
+    read::forget,
     recent::{Kind, transfer_index},
     task::current_task,
 };
@@ -77,12 +78,16 @@ pub(super) fn reason(size: u64, socket_flags: u64, end: u64, bytes: u64) -> Shor
 /// Adds to what is known of calls that sent less than was asked: with their kind of transfer, which is counted at `kind`.
 #[inline(always)]
 pub(super) fn count(target: u32, kind: u32, reason: u64, asked: u64, sent: u64) {
-    if reason >= SHORT_REASONS as u64 {
-        return;
-    }
     let entry = match SHORTS.get_ptr_mut(kind) {
-        // SAFETY: the index is below the length of the value.
-        Some(kind) => unsafe { (&raw mut (*kind).by_reason).cast::<Short>().add(reason as usize) },
+        Some(kind) => {
+            // Looked at just here: what old verifiers know of a number is lost where it is put by.
+            let reason = forget(reason, asked);
+            if reason >= SHORT_REASONS as u64 {
+                return;
+            }
+            // SAFETY: the index is below the length of the value.
+            unsafe { (&raw mut (*kind).by_reason).cast::<Short>().add(reason as usize) }
+        }
         None => match SHORTS_OTHER.get_ptr_mut(short_index(target, ShortReason::SendBuffer) + reason as u32) {
             Some(entry) => entry,
             None => return,

@@ -2,6 +2,8 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod attribution;
+#[cfg(target_arch = "x86_64")]
+mod compat;
 mod durations;
 mod harness;
 #[path = "../support/mod.rs"]
@@ -10,11 +12,11 @@ mod support;
 use std::{collections::BTreeMap, path::Path};
 
 use agent_ebpf::{Counter, Endpoint, Syscall};
-use harness::{LEGS, assert_exact, exact, storm, watch, watch_with};
+use harness::{LEGS, assert_exact, exact, storm, watch_with};
 use support::{alone, executable};
 use zctrace::{
     exercise::{Child, Plan},
-    probe::{Capacity, LegChoice, Parts, Probe},
+    probe::{Capacity, Parts, Probe},
     snapshot::Snapshot,
     target::{kernel_tls_connections, listening_ports},
 };
@@ -95,22 +97,6 @@ fn what_the_kernel_encrypts_is_zero_copy_all_the_same() {
 fn millions_of_calls_as_fast_as_they_can_be_made() {
     for (ledger, _) in exact(Plan::Storm(storm()), &LEGS) {
         assert_eq!(ledger.transfers.iter().map(|known| known.calls).sum::<u64>(), storm());
-    }
-}
-
-#[test]
-#[cfg(target_arch = "x86_64")]
-fn the_32_bit_table() {
-    let (whole, native): (Vec<_>, Vec<_>) = LEGS.iter().partition(|leg| **leg == LegChoice::Raw);
-    for (_, snapshot) in exact(Plan::Compat, &whole) {
-        assert!(snapshot.counter(Counter::Compat) > 10);
-    }
-    // The kernel's system-call tracepoints leave 32-bit calls out (ARCH_TRACE_IGNORE_COMPAT_SYSCALLS), and other functions
-    // than those that `fexit` and `kprobe-multi` hook answer them: these legs see none of them, and take none for another call.
-    let _alone = alone();
-    for leg in native {
-        let (_, snapshot) = watch(Plan::Compat, leg);
-        assert_eq!((snapshot.transfers, snapshot.results), (vec![], vec![]), "{leg:?}");
     }
 }
 

@@ -3,9 +3,8 @@
 use agent_ebpf::{Endpoint, InodeKey, PORT_DATAGRAM, PORT_NONE, PORT_OUTBOUND, PORTS_PER_WORD, listener_index};
 
 use super::{
-    globals::{has, offset},
+    globals::{has, offset, offset_in},
     maps::LISTENERS,
-    position::{at, read_end},
     read::{cast, far, far_at, forget, near, probe, rare},
 };
 
@@ -105,14 +104,14 @@ impl Object {
         let mode = far::<u16, _>(inode, offset!(inode_mode))?;
         let is_end = IS_END && has!(order);
         if is_end && mode & S_IFMT != S_IFREG {
-            self.extent = far::<u32, _>(file, at!(file_flags))? as u64;
+            self.extent = far::<u32, _>(file, offset_in!(OrderOffsets, file_flags))? as u64;
         }
         match mode & S_IFMT {
             S_IFREG => {
                 self.inode = inode_key(inode)?;
                 self.kind = Endpoint::File as u8;
                 if is_end {
-                    self.extent = far::<u64, _>(inode, at!(inode_size))?;
+                    self.extent = far::<u64, _>(inode, offset_in!(OrderOffsets, inode_size))?;
                     self.read_end = read_end(file).unwrap_or(0);
                 }
             }
@@ -200,6 +199,13 @@ fn is_listener(target: u32, port: u16) -> bool {
         Some(word) => unsafe { *word.cast::<u8>().add(port as usize % PORTS_PER_WORD) != 0 },
         None => false,
     }
+}
+
+/// Where a read of an open file ended last, if that is known.
+#[inline(always)]
+fn read_end(file: *const u8) -> Option<u64> {
+    let offset = offset_in!(OrderOffsets, file_read_end);
+    if offset.number() == 0 || !has!(casts) { None } else { far::<u64, _>(file, offset) }
 }
 
 /// The identity of an inode, from [`cast`] or a member of what came from it.

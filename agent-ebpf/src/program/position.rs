@@ -4,18 +4,10 @@ use agent_ebpf::Syscall;
 
 use super::{
     call::Call,
-    globals::has,
+    globals::offset_in,
     object::used_file_of,
     read::{far, forget},
 };
-
-/// The offset of this name.
-macro_rules! at {
-    ($member:ident) => {
-        $crate::program::globals::offset_in!(OrderOffsets, $member)
-    };
-}
-pub(super) use at;
 
 /// It can't be told.
 pub(super) const UNKNOWN: u64 = u64::MAX;
@@ -69,7 +61,9 @@ impl Began {
 /// The file's own position; it has moved when a call is over.
 #[inline(always)]
 pub(super) fn position_of(task: *const u8, descriptor: u32) -> u64 {
-    used_file_of(task, descriptor).and_then(|file| far::<u64, _>(file, at!(file_pos))).unwrap_or(UNKNOWN)
+    used_file_of(task, descriptor)
+        .and_then(|file| far::<u64, _>(file, offset_in!(OrderOffsets, file_pos)))
+        .unwrap_or(UNKNOWN)
 }
 
 /// What tells where the call began in the file at its first or its second end.
@@ -88,11 +82,4 @@ pub(super) fn position(call: &Call, syscall: Syscall, is_source: bool) -> (Posit
         _ => 0,
     };
     if pointer != 0 { (Position::End, pointer) } else { (Position::OfFile, 0) }
-}
-
-/// Where a read of this open file ended last, if that is known. It need not be this call that did.
-#[inline(always)]
-pub(super) fn read_end(file: *const u8) -> Option<u64> {
-    let offset = at!(file_read_end);
-    if offset.number() == 0 || !has!(casts) { None } else { far::<u64, _>(file, offset) }
 }

@@ -39,7 +39,7 @@ const MARK: &str = "@@@";
 /// Where the guest has the kernel's modules.
 pub(super) const MODULES: &str = "modules";
 
-/// Boots `kernel` with the programs, and runs the steps; `done` is called after each.
+/// Boots `kernel` with the programs, and runs the steps, each of which may take as long as `patience`; `done` is called after each.
 pub(super) fn run(
     kernel: &Kernel,
     architecture: Architecture,
@@ -58,18 +58,21 @@ pub(super) fn run(
     command.args(["-serial".to_owned(), format!("file:{}", console.display())]);
     command.args(architecture.second_port(&output));
     let mut machine = Machine(command.stdin(Stdio::null()).spawn().context("QEMU could not be started")?);
-    let started = Instant::now();
+    let mut began = Instant::now();
     let mut seen = 0;
     loop {
         let ended = machine.0.try_wait()?.is_some();
         let outcomes =
             outcomes(&fs::read(&output).map(|text| String::from_utf8_lossy(&text).into_owned()).unwrap_or_default());
-        outcomes.iter().skip(seen).for_each(&mut done);
+        for outcome in outcomes.iter().skip(seen) {
+            done(outcome);
+            began = Instant::now();
+        }
         seen = outcomes.len();
         if outcomes.len() == steps.len() {
             return Ok(outcomes);
         }
-        if ended || started.elapsed() > patience {
+        if ended || began.elapsed() > patience {
             let step = steps.get(seen).map_or("", |step| step.name.as_str());
             let why = if ended { "ended" } else { "took too long" };
             let said = fs::read_to_string(&console).unwrap_or_default();

@@ -19,7 +19,7 @@ use steps::{Extent, Result};
 
 use crate::command::install;
 
-/// Longest time that a kernel's steps may take. Emulation of the other architecture is slow.
+/// Longest time that a step may take. Emulation of the other architecture is slow, and so is a busy host.
 const PATIENCE: Duration = Duration::from_secs(1500);
 
 #[derive(Debug, clap::Args)]
